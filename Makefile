@@ -1,0 +1,32 @@
+# Two commands on a fresh clone: `make train` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: train test test-all check benchmark clean
+
+train: $(VENV)/.installed ## train; overrides: make train ARGS="model=dcgan data=cifar10"
+	$(BIN)/python train.py $(ARGS)
+
+test: check ## lint, types and the tests of a few minutes
+	$(BIN)/python -m pytest
+
+test-all: check ## the long tests too
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(VENV)/.installed ## ratios of the framework to a bare loop
+	$(BIN)/python benchmarks/overhead.py
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache dist build

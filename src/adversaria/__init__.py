@@ -1,0 +1,25 @@
+"""Train, measure and compare generative adversarial networks.
+
+>>> import adversaria
+>>> sampler = adversaria.load("outputs/dcgan-digits/2026-01-31_12-00-00")
+>>> images = sampler.sample(64, seed=1)  # [64, C, H, W] in [-1, 1]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+if TYPE_CHECKING:
+    from adversaria.api import load
+
+
+def __getattr__(name: str) -> Any:
+    # torch is imported on first use, so that `--help` and a mistyped override answer at once.
+    if name == "load":
+        from adversaria.api import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,187 @@
+"""Samples from a trained model in a few lines, without Hydra and without the data set.
+
+>>> import adversaria
+>>> sampler = adversaria.load("outputs/dcgan-digits/2026-01-31_12-00-00")
+>>> images = sampler.sample(64, seed=1)  # [64, C, H, W] in sampler.spec.value_range
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from adversaria.build import build_system, check
+from adversaria.callbacks.checkpoint import FORMAT_VERSION
+from adversaria.errors import UserError
+from adversaria.runs import find_checkpoint
+from adversaria.sampling import Draw, evaluating
+from adversaria.types import DataSpec
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A checkpoint's content on the CPU; nothing in the file is run.
+
+    Raises:
+        UserError: no checkpoint, cut off, of a foreign format, or with code in it.
+    """
+    path = find_checkpoint(path)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} holds more than tensors and plain values and could run code; it is not loaded"
+        ) from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is cut off or no checkpoint; take best.ckpt beside it or train again") from error
+    version = checkpoint.get("format_version") if isinstance(checkpoint, dict) else None
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {version}, but this adversaria reads version {FORMAT_VERSION}; use the"
+            " adversaria that wrote it"
+        )
+    return checkpoint  # type: ignore[no-any-return]
+
+
+class Sampler:
+    """A trained sampler in eval mode.
+
+    Attributes:
+        network: maps ``z [N, latent_dim]`` and labels to samples.
+        spec: of the samples.
+        conditional: whether it takes labels.
+        config: of the run, plain.
+        generator_updates, images_seen: how far it was trained.
+        weights: ``"ema"`` or ``"raw"``.
+    """
+
+    def __init__(self, checkpoint: dict[str, Any], *, raw: bool, trust: Sequence[str], device: torch.device) -> None:
+        self.config: dict[str, Any] = checkpoint["config"]
+        self.spec = DataSpec.from_dict(checkpoint["spec"])
+        for group in ("model", "loss", "penalty", "augment", "optim"):
+            check(self.config.get(group), group, trust)
+        system = build_system(self.config, self.spec, trust)
+        self.network: nn.Module = system.sampler  # type: ignore[assignment]
+        average = None if raw else checkpoint.get("ema")
+        try:
+            system.load_state_dict(checkpoint["state_dict"])
+            if average is not None:
+                self.network.load_state_dict(average)
+        except RuntimeError as error:
+            raise UserError("the checkpoint's weights do not fit the networks that its config names") from error
+        self.weights: Literal["ema", "raw"] = "raw" if average is None else "ema"
+        self.conditional = bool(system.conditional)
+        self.generator_updates: int = checkpoint["global_step"]
+        self.images_seen: int = checkpoint["images_seen"]
+        self.device = device
+        self.network.to(device).eval().requires_grad_(False)
+
+    def sample(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        labels: int | Sequence[int] | None = None,
+        truncation: float | None = None,
+        batch_size: int = 256,
+    ) -> Tensor:
+        """Draws samples; sample ``i`` depends on ``seed`` and ``i`` alone.
+
+        Args:
+            count: how many.
+            seed: of the latents.
+            labels: of a conditional model: one class for all, or classes to take in turn (default: all of them).
+            truncation: latents with a magnitude above it are drawn again: more typical samples, less variety.
+            batch_size: how many at a time.
+
+        Returns:
+            float32 ``[count, *spec.shape]`` in ``spec.value_range``, on the CPU.
+
+        Raises:
+            UserError: labels of an unconditional model or out of range, or a count below 1.
+        """
+        draw = self.draw(seed=seed, labels=labels, truncation=truncation)
+        if count < 1:
+            raise UserError(f"count={count} must be at least 1")
+        starts = range(0, count, batch_size)
+        return torch.cat([draw(start, min(count, start + batch_size)).float().cpu() for start in starts])
+
+    def interpolate(
+        self,
+        rows: int,
+        steps: int,
+        *,
+        seed: int = 0,
+        labels: int | Sequence[int] | None = None,
+        truncation: float | None = None,
+    ) -> Tensor:
+        """``rows`` paths of ``steps`` samples, each from one latent to another along a great circle.
+
+        White (2016, "Sampling Generative Networks"): on the way between two normal latents the straight line passes
+        through lengths that the prior never has.
+
+        Returns:
+            float32 ``[rows * steps, *spec.shape]``, row after row, on the CPU.
+
+        Raises:
+            UserError: fewer than 2 steps, and as `sample`.
+        """
+        if steps < 2 or rows < 1:
+            raise UserError(
+                f"interpolate={steps} with count={rows}: a path takes at least 2 steps, a picture at least 1 path"
+            )
+        z, y = self.draw(seed=seed, labels=labels, truncation=truncation).latents(0, 2 * rows)
+        start, end = z[0::2].unsqueeze(1), z[1::2].unsqueeze(1)  # [rows, 1, latent_dim]
+        t = torch.linspace(0, 1, steps).view(1, steps, 1)
+        cosine = nn.functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1).unsqueeze(-1)
+        angle = cosine.acos().clamp(min=1e-6)
+        path = (((1 - t) * angle).sin() * start + (t * angle).sin() * end) / angle.sin()
+        path_labels = None if y is None else y[:rows].repeat_interleave(steps)
+        with torch.no_grad(), evaluating(self.network):
+            labels_there = None if path_labels is None else path_labels.to(self.device)
+            samples: Tensor = self.network(path.flatten(0, 1).to(self.device), labels_there)
+        return samples.float().cpu()
+
+    def draw(
+        self, *, seed: int = 0, labels: int | Sequence[int] | None = None, truncation: float | None = None
+    ) -> Draw:
+        """The stream of samples that `sample` takes the first ``count`` of."""
+        return Draw(self.network, self.device, seed=seed, labels=self.labels(labels), truncation=truncation)
+
+    def labels(self, labels: int | Sequence[int] | None) -> list[int] | None:
+        """The classes to take in turn; None for an unconditional model."""
+        if not self.conditional:
+            if labels is not None:
+                raise UserError(
+                    f"labels={labels} is for conditional models, and this one is unconditional; leave labels out"
+                )
+            return None
+        assert self.spec.num_classes is not None
+        if labels is None:
+            return list(range(self.spec.num_classes))
+        chosen = [labels] if isinstance(labels, int) else list(labels)
+        if not chosen or any(not 0 <= label < self.spec.num_classes for label in chosen):
+            raise UserError(f"labels={labels} is not within the classes 0 to {self.spec.num_classes - 1} of this model")
+        return chosen
+
+
+def load(
+    path: str | Path, *, raw: bool = False, trust: Sequence[str] = (), device: str | torch.device | None = None
+) -> Sampler:
+    """Loads the sampler of a run's folder or of a checkpoint file.
+
+    Args:
+        path: the folder (its last checkpoint is taken) or the file.
+        raw: the trained weights instead of their exponential moving average.
+        trust: packages of your own whose networks the checkpoint's config names; nothing else is imported for it.
+        device: where to sample; default: CUDA where there is one.
+
+    Raises:
+        UserError: nothing there, cut off, of another format, or its config names code that is not trusted.
+    """
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return Sampler(read_checkpoint(path), raw=raw, trust=trust, device=device)

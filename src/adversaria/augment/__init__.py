@@ -1,0 +1,6 @@
+"""Differentiable augmentation of everything that the discriminator sees."""
+
+from adversaria.augment.diffaugment import DiffAugment
+from adversaria.augment.identity import Identity
+
+__all__ = ["DiffAugment", "Identity"]

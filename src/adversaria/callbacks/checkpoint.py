@@ -1,0 +1,167 @@
+"""When a run is saved and how it is stopped: at one point of a step, whole or not at all."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from adversaria.callbacks.evaluation import Evaluation
+from adversaria.errors import Diverged, Stopped, UserError
+from adversaria.stepping import all_finite
+
+FORMAT_VERSION = 1
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class Checkpoint(LightningCheckpoint):
+    """Keeps ``checkpoints/last.ckpt`` and ``best.ckpt``, and stops the run where it can go on.
+
+    A step ends after its validation, if one is due, else with its batch: there the run is saved, when it is due or a
+    signal came. Saved earlier, that validation would be lost on resume. After an exception nothing is written: D
+    may have stepped and G not. Subclasses of Lightning's Checkpoint run after all other callbacks.
+
+    Args:
+        every_n_steps: generator updates from one ``last.ckpt`` to the next; one comes at the end too.
+        config: of the run, plain; stored in the checkpoint, which thereby needs no other file.
+
+    Raises:
+        UserError: ``every_n_steps`` is below 1.
+    """
+
+    def __init__(self, *, every_n_steps: int = 500, config: Mapping[str, Any] | None = None) -> None:
+        if every_n_steps < 1:
+            raise UserError(f"callbacks.checkpoint.every_n_steps={every_n_steps} must be at least 1")
+        self.every_n_steps, self.config = every_n_steps, dict(config or {})
+        self.best: dict[str, Any] | None = None
+        self.saved_at = -1
+        self._signal: int | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score so far: ``{"best": {"name", "value", "step"} or None}``."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.best = state_dict["best"]
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Adds what is needed to load the file without any other."""
+        checkpoint |= {
+            "format_version": FORMAT_VERSION,
+            "config": self.config,
+            "spec": pl_module.spec.to_dict(),
+            "images_seen": pl_module.images_seen,
+        }
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Installs handlers that only set a flag: an exception from a handler would land in the middle of a step."""
+        self.saved_at = trainer.global_step
+        self._handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Puts the earlier handlers back."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        """Ends the step unless a validation is still to come."""
+        interval = trainer.val_check_interval
+        if not (trainer.enable_validation and isinstance(interval, int) and trainer.global_step % interval == 0):
+            self._end_of_step(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Keeps the best and ends the step."""
+        self._keep_best(trainer, pl_module)
+        self._end_of_step(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Saves the end of the run."""
+        self._check_finite(trainer, pl_module)
+        self._keep_best(trainer, pl_module)
+        self._save_last(trainer, pl_module)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signal = number
+        if number == signal.SIGINT:  # a second Ctrl-C is immediate
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _end_of_step(self, trainer: Trainer, pl_module: Any) -> None:
+        step = trainer.global_step
+        stop = trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
+        save = stop or step % self.every_n_steps == 0
+        if save or step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._check_finite(trainer, pl_module)
+        if save:
+            self._save_last(trainer, pl_module)
+        if stop:
+            raise Stopped(step, self._signal or signal.SIGTERM)
+
+    def _check_finite(self, trainer: Trainer, pl_module: Any) -> None:
+        """Raises Diverged, on all ranks alike, if a loss since the last check was not finite."""
+        if not trainer.strategy.reduce_boolean_decision(pl_module.running_loss.is_finite(), all=True):
+            raise Diverged(trainer.global_step, "a loss")
+
+    def _save_last(self, trainer: Trainer, pl_module: Any) -> None:
+        if self.saved_at != trainer.global_step:
+            if not all_finite(pl_module):
+                raise Diverged(trainer.global_step, "a weight")
+            self._save(trainer, pl_module, "last")
+            self.saved_at = trainer.global_step
+
+    def _save(self, trainer: Trainer, pl_module: Any, name: str) -> None:
+        # The rows of the loggers go first: on resume they are cut back to the checkpoint's step, never missing.
+        with pl_module.clock.paused():
+            for logger in trainer.loggers:
+                logger.save()
+            path = Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
+            trainer.save_checkpoint(path, weights_only=False)
+
+    def _keep_best(self, trainer: Trainer, pl_module: Any) -> None:
+        evaluation = next((c for c in trainer.callbacks if isinstance(c, Evaluation)), None)  # type: ignore[attr-defined]
+        if evaluation is None or evaluation.metrics is None:
+            return
+        name, sign = evaluation.metrics.monitor, {"min": 1, "max": -1}[evaluation.metrics.mode]
+        value = evaluation.scores.get(name, math.nan)
+        if math.isfinite(value) and (self.best is None or sign * value < sign * self.best["value"]):
+            self.best = {"name": name, "value": value, "step": trainer.global_step}
+            self._save(trainer, pl_module, "best")
+
+
+class AtomicIO(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all, and keeps it through a power cut.
+
+    Lightning writes through a temporary file in ``$TMPDIR`` without fsync, which a kill leaves cut off where that is
+    another file system.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Temporary file beside ``path``, fsync, rename, fsync of the folder."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

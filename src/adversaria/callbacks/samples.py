@@ -1,0 +1,85 @@
+"""Grids of samples from fixed latents, and one of reals before anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from adversaria.callbacks.ema import sampler_of
+from adversaria.errors import UserError
+from adversaria.pictures import picture, save_picture
+from adversaria.sampling import Draw, evaluating
+
+
+class Samples(Callback):
+    """Writes ``samples/NNNNNN.png`` (NNNNNN generator updates) and shows it in TensorBoard.
+
+    The latents are the same all along, so that one sees a sample change. ``samples/reals.png`` shows training data,
+    to compare with and to notice wrong data before the night is over.
+
+    Args:
+        every_n_steps: generator updates from one picture to the next; a last one comes at the end.
+        count: samples in a picture. A conditional model shows the classes in turn, one row for each round.
+        seed: of the latents.
+
+    Raises:
+        UserError: a value out of range.
+    """
+
+    def __init__(self, *, every_n_steps: int = 500, count: int = 64, seed: int = 0) -> None:
+        for name, value in (("every_n_steps", every_n_steps), ("count", count)):
+            if value < 1:
+                raise UserError(f"callbacks.samples.{name}={value} must be at least 1")
+        self.every_n_steps, self.count, self.seed = every_n_steps, count, seed
+        self._drawn_at = -1
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Writes the grid of reals."""
+        if not trainer.is_global_zero:
+            return
+        split = trainer.datamodule.split("train")  # type: ignore[attr-defined]
+        chosen = torch.randperm(len(split.samples), generator=torch.Generator().manual_seed(self.seed))
+        self._reals = split.batch(chosen[: self.count].numpy()).samples
+        if trainer.global_step == 0:
+            self._publish(trainer, "reals", picture(self._reals, pl_module.spec))
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        """Draws when a picture is due."""
+        if trainer.global_step % self.every_n_steps == 0:
+            self.draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Draws the last picture."""
+        self.draw(trainer, pl_module)
+
+    def draw(self, trainer: Trainer, pl_module: Any) -> None:
+        """Draws the samples of the present weights, once a step."""
+        if not trainer.is_global_zero or self._drawn_at == trainer.global_step:
+            return
+        self._drawn_at = trainer.global_step
+        with pl_module.clock.paused():
+            self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: Trainer, pl_module: Any) -> None:
+        classes = list(range(pl_module.spec.num_classes)) if pl_module.conditional else None
+        with evaluating(sampler_of(trainer)) as network:
+            draw = Draw(network, pl_module.device, seed=self.seed, labels=classes)
+            samples = draw(0, self.count)
+        columns = len(classes) if classes and len(classes) <= self.count else None
+        self._publish(trainer, "samples", picture(samples, pl_module.spec, columns), f"{trainer.global_step:06d}")
+        reals = pl_module.spec.to_float(self._reals[: self.count]).to(pl_module.device)
+        with evaluating(pl_module), torch.no_grad():
+            previews = pl_module.previews(reals)
+        for name, pictures in previews.items():
+            self._publish(trainer, name, picture(pictures, pl_module.spec), f"{name}_{trainer.global_step:06d}")
+
+    def _publish(self, trainer: Trainer, tag: str, rgb: Tensor, name: str | None = None) -> None:
+        save_picture(Path(trainer.default_root_dir) / "samples" / f"{name or tag}.png", rgb)
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_picture"):
+                logger.log_picture(tag, rgb, trainer.global_step)

@@ -1,0 +1,85 @@
+"""Losses, rates, gradient norms and throughput, read from the device only when they are logged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+from torch.optim import Optimizer
+
+from adversaria.stepping import Stopwatch
+
+
+class Statistics(Callback):
+    """Logs every ``trainer.log_every_n_steps`` generator updates, in one transfer from the device.
+
+    ``loss/*`` and ``logits/*`` are those of the logged step; ``gradient_norm/*`` is the global norm before clipping;
+    ``throughput/*`` counts training time alone, without evaluation, pictures and checkpoints.
+    """
+
+    def __init__(self) -> None:
+        self.latest: dict[str, float] = {}
+        self._norms: dict[str, Tensor] = {}
+        self._mark = (0, 0.0)
+        self._clock: Stopwatch | None = None
+        self._restored = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The training time."""
+        return {"seconds": self._clock.seconds if self._clock else self._restored}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self._restored = state_dict["seconds"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Starts the clock."""
+        self._clock = pl_module.clock
+        pl_module.clock.start(self._restored)
+        self._mark = (trainer.global_step, self._restored)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Stops the clock."""
+        pl_module.clock.stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Stops the clock."""
+        pl_module.clock.stop()
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Optimizer) -> None:
+        """Takes the gradient norm of the network that is about to step."""
+        if pl_module.log_due:
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            name = pl_module.network_names[trainer.optimizers.index(optimizer)]
+            self._norms[f"gradient_norm/{name}"] = torch.stack(torch._foreach_norm(gradients)).norm()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        """Logs when it is due."""
+        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            return
+        tensors = {**pl_module.step_values, **self._norms}
+        host = torch.stack([value.float() for value in tensors.values()]).tolist()
+        names = pl_module.network_names
+        rates = {f"rate/{n}": o.param_groups[0]["lr"] for n, o in zip(names, trainer.optimizers, strict=True)}
+        self.latest = {
+            **dict(zip(tensors, host, strict=True)),
+            **rates,
+            **self._throughput(trainer, pl_module),
+            "images_seen": float(pl_module.images_seen),
+        }
+        pl_module.log_values(self.latest)
+
+    def _throughput(self, trainer: Trainer, pl_module: Any) -> dict[str, float]:
+        """Reals and generator samples per second since the last logged step, over all devices."""
+        (step, seconds), now = self._mark, pl_module.clock.seconds
+        self._mark = (trainer.global_step, now)
+        updates_per_second = (trainer.global_step - step) / max(now - seconds, 1e-9)
+        reals = pl_module.images_seen / trainer.global_step
+        fakes = (pl_module.optim.generator_batch or trainer.datamodule.batch_size) * trainer.world_size  # type: ignore[attr-defined]
+        return {
+            "throughput/images_per_second": reals * updates_per_second,
+            "throughput/generator_samples_per_second": fakes * updates_per_second,
+        }

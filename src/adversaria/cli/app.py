@@ -1,0 +1,169 @@
+"""What the commands share: Hydra composes, we run; whatever the user can put right is one sentence, without traceback.
+
+torch is imported inside the jobs only, so that ``--help``, ``--cfg job`` and a mistyped override answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from adversaria.config import Plain, conf_dir, flatten, near
+from adversaria.errors import UserError
+
+log = logging.getLogger("adversaria")
+
+Job = Callable[[Plain], int]
+
+
+class SweepFolder(Callback):
+    """Remembers a sweep's folder: Hydra writes multirun.yaml there before it looks at the overrides."""
+
+    path: Path | None = None
+    made: ClassVar[list[Path]] = []
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Called by Hydra before the sweep."""
+        SweepFolder.path = Path(config.hydra.sweep.dir)
+        SweepFolder.made = [p for p in (SweepFolder.path, *SweepFolder.path.parents) if not p.exists()]
+
+    @classmethod
+    def discard(cls) -> None:
+        """Removes the folder of a sweep of which no job has started."""
+        if cls.path is None or not cls.path.is_dir():
+            return
+        (cls.path / "multirun.yaml").unlink(missing_ok=True)
+        for folder in cls.made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def run(config_name: str, job: Job) -> int:
+    """Composes ``config_name`` with the command line and runs ``job`` once, or once for each job of a sweep.
+
+    Returns:
+        The exit code: 0, that of the last job that failed, 2 for a mistyped command line.
+    """
+    _quieten()
+    full_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
+    codes: list[int] = []
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
+    def app(config: DictConfig) -> None:
+        codes.append(1)
+        codes[-1] = _guarded(job, config, full_traceback)
+
+    try:
+        app()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        # Hydra's own ValueErrors come before any job; those of a job are mistakes of ours and keep their traceback.
+        if full_traceback or codes:
+            raise
+        SweepFolder.discard()
+        print(f"error: {explain(error, config_name)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        SweepFolder.discard()
+        print("interrupted", file=sys.stderr)
+        return 130
+    return next((code for code in reversed(codes) if code), 0)
+
+
+def plain(config: DictConfig) -> Plain:
+    """The config as resolved plain containers.
+
+    Raises:
+        UserError: a value is missing or refers to one that does not exist.
+    """
+    try:
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise UserError(f"{missing[0]} is not given; add {missing[0]}=... to the command")
+        resolved: Plain = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise UserError(_first_lines(error)) from error
+    return resolved
+
+
+def explain(error: Exception, config_name: str) -> str:
+    """One sentence for what Hydra says about a command line, with the near choices."""
+    message = str(error)
+    if match := re.search(r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':\n((?:\t.*\n?)*)", message):
+        path, group, listed = match.groups()
+        choices = listed.split()
+        name = path.removeprefix(f"{group}/")
+        return f"{group}={name} does not exist{near(name, choices)}; choices are {', '.join(choices)}"
+    key = re.search(r"Could not (?:override|append)[^']*'([^']+)'|Key '([^']+)' is not in struct", message)
+    if key:
+        name = next(filter(None, key.groups())).split("@")[0]
+        return f"{name} is not a key or group of {config_name}.yaml{near(name, _keys(config_name))}"
+    return _first_lines(error)
+
+
+def _guarded(job: Job, config: DictConfig, full_traceback: bool) -> int:
+    try:
+        return job(plain(config))
+    except UserError as error:
+        if full_traceback:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if full_traceback or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        print(
+            f"error: {os.strerror(error.errno)}{where}; make room or choose another folder and run the same command"
+            " again, what was saved before is intact",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def _keys(config_name: str) -> Iterable[str]:
+    """Every key and group that a command line may name."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        composed = OmegaConf.to_container(hydra.compose(config_name))
+    groups = [folder.name for folder in conf_dir().iterdir() if folder.is_dir()]
+    return [*flatten(composed), *groups]  # type: ignore[arg-type]
+
+
+def _first_lines(error: Exception) -> str:
+    """The message in one line, without what only helps those who write configs."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    noise = ("search path", "provider=", "full_key", "object_type", "Set the environment", "To append", "See https")
+    return "; ".join(line for line in lines if line and not any(word in line for word in noise))
+
+
+def _quieten() -> None:
+    """Our messages plain on the screen; of Lightning's and torch's the ones a user can act on."""
+    if not log.handlers:
+        screen = logging.StreamHandler(sys.stdout)
+        screen.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(screen)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*treespec.*",
+        ".*Checkpoint directory.*",
+        ".*log_every_n_steps.*",
+    ):
+        warnings.filterwarnings("ignore", message=pattern)
+    warnings.filterwarnings("ignore", category=FutureWarning)

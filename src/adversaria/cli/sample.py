@@ -1,0 +1,115 @@
+"""``python sample.py checkpoint=...``: pictures from a trained model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adversaria.cli import app
+from adversaria.config import Plain, check_type, near
+from adversaria.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from adversaria.types import DataSpec
+
+log = logging.getLogger("adversaria")
+
+
+def main() -> int:
+    """The command; returns its exit code."""
+    return app.run("sample", job)
+
+
+def job(config: Plain) -> int:
+    """Loads the sampler, draws, writes."""
+    _check(config)
+    from adversaria.api import load
+    from adversaria.runs import find_checkpoint, results_folder
+
+    sampler = load(config["checkpoint"], raw=config["raw"], trust=config["trust"])
+    write, suffix = WRITERS[config["format"]]
+    if sampler.spec.modality != "image" and config["format"] == "png":
+        raise UserError("format=png is for images, and this model makes points; take format=grid or format=npz")
+    steps, count = config["interpolate"], config["count"]
+    options: dict[str, Any] = {key: config[key] for key in ("seed", "labels", "truncation")}
+    if steps is None:
+        samples = sampler.sample(count, batch_size=config["batch_size"], **options)
+    else:
+        samples = sampler.interpolate(count, steps, **options)
+    turns = sampler.labels(config["labels"])
+    labels = None if turns is None else [turns[i // (steps or 1) % len(turns)] for i in range(len(samples))]
+
+    checkpoint = find_checkpoint(config["checkpoint"])
+    name = f"{checkpoint.stem}_seed{config['seed']}_{len(samples)}{suffix}"
+    out = Path(config["out"] or results_folder(checkpoint) / "generated" / name)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write(Drawn(samples, labels, sampler.spec, steps), out)
+    updates = sampler.generator_updates
+    log.info("%d samples of %s weights after %d generator updates: %s", len(samples), sampler.weights, updates, out)
+    return 0
+
+
+def _check(config: Plain) -> None:
+    """Raises UserError for values that have no meaning, before torch is imported."""
+    for key, minimum in (("count", 1), ("seed", 0), ("batch_size", 1)):
+        check_type(key, config[key], int, minimum)
+    if config["interpolate"] is not None:
+        check_type("interpolate", config["interpolate"], int, 2)
+    if config["truncation"] is not None and not isinstance(config["truncation"], int | float):
+        raise UserError(f"truncation={config['truncation']} is not a number; a usual value is 0.7")
+    labels = config["labels"]
+    if labels is not None and not all(type(y) is int for y in (labels if isinstance(labels, list) else [labels])):
+        raise UserError(f"labels={labels} is neither a class such as labels=3 nor a list such as labels=[3,5]")
+    if config["format"] not in WRITERS:
+        hint = near(str(config["format"]), WRITERS)
+        raise UserError(f"format={config['format']} does not exist{hint}; choices are {', '.join(WRITERS)}")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Samples ``[N, *spec.shape]``, their labels, and how many columns a grid of them has (None: as it comes)."""
+
+    samples: Tensor
+    labels: list[int] | None
+    spec: DataSpec
+    columns: int | None
+
+
+def _write_grid(drawn: Drawn, out: Path) -> None:
+    from adversaria.pictures import picture, save_picture
+
+    save_picture(out, picture(drawn.samples, drawn.spec, drawn.columns))
+
+
+def _write_png(drawn: Drawn, out: Path) -> None:
+    from adversaria.pictures import save_picture
+
+    digits = max(5, len(str(len(drawn.samples) - 1)))
+    for i, image in enumerate(drawn.spec.to_uint8(drawn.samples)):
+        label = "" if drawn.labels is None else f"_class{drawn.labels[i]}"
+        save_picture(out / f"{i:0{digits}d}{label}.png", image)
+
+
+def _write_npz(drawn: Drawn, out: Path) -> None:
+    import numpy as np
+
+    arrays = {"points": drawn.samples.numpy()}
+    if drawn.spec.modality == "image":
+        arrays = {"images": drawn.spec.to_uint8(drawn.samples).permute(0, 2, 3, 1).numpy()}
+    if drawn.labels is not None:
+        arrays["labels"] = np.asarray(drawn.labels, dtype=np.int64)
+    with open(out, "wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+#: how samples are written, and how the default name of the file (or folder) ends
+WRITERS: dict[str, tuple[Callable[[Drawn, Path], None], str]] = {
+    "grid": (_write_grid, ".png"),
+    "png": (_write_png, ""),
+    "npz": (_write_npz, ".npz"),
+}

@@ -1,0 +1,182 @@
+"""``python train.py model=dcgan data=cifar10``: composes, checks, trains, and says where everything is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from adversaria.cli import app
+from adversaria.config import Plain
+from adversaria.errors import UserError
+
+if TYPE_CHECKING:
+    from adversaria.runs import Run
+    from adversaria.training import Experiment
+
+log = logging.getLogger("adversaria")
+
+#: exit codes by how a run ended; a stop at a signal is told apart, so that a script can start the command again
+EXIT = {"finished": 0, "stopped": 75, "diverged": 1}
+#: overrides that belong to one start, not to the run, and those that a stored file must never bring back
+_NOT_STORED = ("run_dir=", "trust=", "+trust=", "++trust=", "hydra", "+hydra", "++hydra", "~hydra", "-")
+
+
+def main() -> int:
+    """The command; returns its exit code."""
+    try:
+        sys.argv[1:] = resume_arguments(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return app.run("train", job)
+
+
+def resume_arguments(arguments: list[str]) -> list[str]:
+    """With ``run_dir=`` of an existing run: its stored overrides first, the new ones last, for the last one wins."""
+    from adversaria.runs import Run
+
+    given = [
+        argument.removeprefix("run_dir=").strip("'\"") for argument in arguments if argument.startswith("run_dir=")
+    ]
+    if not given:
+        return arguments
+    stored = Run(given[-1]).stored_overrides()
+    return [line for line in stored if line and not line.startswith(_NOT_STORED) and line not in arguments] + arguments
+
+
+def job(config: Plain) -> int:
+    """One run: checks everything, then makes the folder, then trains."""
+    config.pop("hydra", None)
+    from adversaria.training import build_experiment, is_child, train
+
+    hydra_config = HydraConfig.get()
+    swept = hydra_config.mode == RunMode.MULTIRUN
+    _refuse_what_cannot_be(config, swept)
+    if is_child():
+        train(build_experiment(config), _run(os.environ["ADVERSARIA_RUN_DIR"]))
+        return 0
+    if config["run_dir"] and (code := _already_ended(_run(config["run_dir"]), config)) is not None:
+        return code
+    experiment = build_experiment(config)
+    overrides = [line for line in hydra_config.overrides.task if not line.startswith(_NOT_STORED)]
+    run = _choose_folder(config, swept, hydra_config)
+    with run.started(_stored(config), overrides):
+        return _train(experiment, run)
+
+
+def _train(experiment: Experiment, run: Run) -> int:
+    from adversaria.training import train
+
+    file = logging.FileHandler(run.path / "train.log")
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(file)
+    os.environ["ADVERSARIA_RUN_DIR"] = str(run.path.resolve())
+    try:
+        _introduce(experiment, run)
+        run.result.unlink(missing_ok=True)
+        result = train(experiment, run)
+        run.write_result(result)
+        _summarise(result, run)
+    finally:
+        del os.environ["ADVERSARIA_RUN_DIR"]
+        log.removeHandler(file)
+        file.close()
+    return EXIT[result["status"]]
+
+
+def _run(path: str) -> Run:
+    from adversaria.runs import Run
+
+    return Run(path)
+
+
+def _stored(config: Plain) -> Plain:
+    """The config as it is kept: what a stored file must not bring back is left out."""
+    return {key: value for key, value in config.items() if key != "trust"}
+
+
+def _choose_folder(config: Plain, swept: bool, hydra_config: object) -> Run:
+    from adversaria.runs import new_run
+
+    if config["run_dir"]:
+        return _run(config["run_dir"])
+    if swept:
+        return _run(hydra_config.runtime.output_dir)  # type: ignore[attr-defined]
+    choices = hydra_config.runtime.choices  # type: ignore[attr-defined]
+    return new_run(f"{choices['model']}-{choices['data']}")
+
+
+def _refuse_what_cannot_be(config: Plain, swept: bool) -> None:
+    """Combinations of processes and folders that cannot work, before anything is built."""
+    devices = config["trainer"]["devices"]
+    if swept and devices not in (1, "1"):
+        raise UserError(
+            f"trainer.devices={devices} cannot be swept: each further process would start the whole sweep again;"
+            " sweep with trainer.devices=1 or start the runs one by one"
+        )
+    if swept and config["run_dir"]:
+        raise UserError(f"run_dir={config['run_dir']} would be the folder of every job of the sweep; leave it out")
+    launched_outside = "LOCAL_RANK" in os.environ and "ADVERSARIA_RUN_DIR" not in os.environ
+    if launched_outside and not config["run_dir"]:
+        raise UserError("processes started from outside must agree on a folder; add run_dir=... to the command")
+
+
+def _already_ended(run: Run, config: Plain) -> int | None:
+    """Says so when there is nothing left to train, or no way to go on."""
+    result = run.read_result() if run.exists else None
+    if result is None:
+        return None
+    if result["status"] == "diverged":
+        raise UserError(
+            f"{run.path} diverged after {result['generator_updates']} generator updates and would again; train with"
+            " other settings, such as a lower learning rate, in another run_dir"
+        )
+    if result["status"] == "finished" and config["trainer"]["max_steps"] <= result["generator_updates"]:
+        log.info("%s is done: nothing left to train", run.path)
+        _summarise(result, run)
+        return 0
+    return None
+
+
+def _introduce(experiment: Experiment, run: Run) -> None:
+    system = experiment.system
+    parameters = {
+        name: sum(p.numel() for p in module.parameters())
+        for name, module in system.named_children()
+        if any(True for _ in module.parameters())
+    }
+    log.info("run      %s", run.path)
+    for line in experiment.data.description().splitlines():
+        log.info("data     %s", line)
+    log.info("model    %s", ", ".join(f"{name} {count:,} parameters" for name, count in parameters.items()))
+    if run.last.is_file():
+        log.info("resumes  %s", run.last)
+
+
+def _summarise(result: Plain, run: Run) -> None:
+    log.info(
+        "%s after %d generator updates, %d images, %.0f s of training",
+        result["status"],
+        result["generator_updates"],
+        result["images_seen"],
+        result["seconds"],
+    )
+    pictures = sorted(run.samples.glob("[0-9]*.png"))
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items() if value is not None)
+    for name, value in (
+        ("samples", pictures[-1] if pictures else None),
+        ("checkpoint", run.path / result["checkpoint"] if result["checkpoint"] else None),
+        ("score", scores or None),
+        ("run", run.path),
+    ):
+        if value:
+            log.info("%-10s %s", name, value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Data sets, and the one stream through which training sees them."""

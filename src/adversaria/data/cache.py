@@ -1,0 +1,203 @@
+"""Decoded images on disk: a memory-mapped uint8 array and its labels, written atomically and verified when opened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adversaria.data.images import Pixels
+from adversaria.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # not on Unix: two processes may do the work twice, but never harm each other
+    fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger(__name__)
+
+# To be raised whenever the same key would lead to other pixels.
+FORMAT_VERSION = 1
+_SAMPLES, _LABELS, _META = "samples.u8", "labels.npy", "meta.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One decoded data set.
+
+    Attributes:
+        samples: ``[N, H, W, C]`` uint8, mapped from disk, read-only.
+        labels: ``[N]`` int64, or None.
+        splits: each split's rows, from the first to before the second number.
+        content: sha256 of each split's pixels and labels.
+        info: what else was stored with it, plain.
+    """
+
+    samples: Pixels
+    labels: NDArray[np.int64] | None
+    splits: dict[str, tuple[int, int]]
+    content: dict[str, str]
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a writer has written: ``shape[0]`` rows of uint8 pixels ``shape[1:]``, and what belongs to them."""
+
+    shape: tuple[int, int, int, int]
+    labels: NDArray[np.int64] | None
+    splits: dict[str, tuple[int, int]]
+    info: dict[str, Any]
+
+
+def default_folder(cache_dir: str | None) -> Path:
+    """``cache_dir``, else the environment's ``ADVERSARIA_CACHE``, else ``~/.cache/adversaria``."""
+    return Path(cache_dir or os.environ.get("ADVERSARIA_CACHE") or "~/.cache/adversaria").expanduser()
+
+
+def get(folder: Path, name: str, key: dict[str, Any], write: Callable[[Path], Written]) -> Entry:
+    """The entry for ``key`` in ``folder``; unless a sound one is there, ``write(path of the samples)`` makes it.
+
+    Args:
+        folder: of all entries; made if missing.
+        name: a word for people who look into the folder.
+        key: plain values; other values, another entry.
+        write: writes raw uint8 rows to the path it is given and returns what they are.
+
+    Raises:
+        UserError: the folder cannot be written to, or the disk is full.
+    """
+    key = {"format": FORMAT_VERSION, **key}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    place = folder / f"{name}-{digest[:16]}"
+    if (entry := _open(place, key)) is not None:
+        return entry
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / f".{place.name}.lock"):
+            # Another process may have made it while this one waited.
+            if (entry := _open(place, key)) is None:
+                _build(place, key, write)
+                entry = _open(place, key)
+    except OSError as error:
+        raise UserError(
+            f"data.cache_dir={folder} cannot be written to ({error}): free space or choose another"
+        ) from error
+    if entry is None:
+        raise UserError(f"data.cache_dir={folder} does not keep what is written to it: choose another folder")
+    return entry
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds an advisory lock while inside; waits for the process that holds it. It ends with the process."""
+    with path.open("a") as handle:
+        if fcntl is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("waiting for another process that prepares the same data (%s)", path)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            except OSError:
+                logger.debug("%s cannot be locked; the work may be done twice", path)
+        yield
+
+
+def _open(place: Path, key: dict[str, Any]) -> Entry | None:
+    """The entry at ``place`` if it is whole and belongs to ``key``, else None."""
+    try:
+        meta = json.loads((place / _META).read_text("utf-8"))
+        shape = tuple(int(side) for side in meta["shape"])
+        if meta["key"] != key or len(shape) != 4 or (place / _SAMPLES).stat().st_size != math.prod(shape):
+            raise ValueError("its header does not fit")
+        samples = np.asarray(np.memmap(place / _SAMPLES, np.uint8, "r", shape=shape))
+        labels = np.load(place / _LABELS, allow_pickle=False) if meta["labelled"] else None
+        if labels is not None and (labels.shape != shape[:1] or labels.dtype != np.int64):
+            raise ValueError("its labels do not fit")
+        splits = {name: (int(start), int(stop)) for name, (start, stop) in meta["splits"].items()}
+        return Entry(samples, labels, splits, meta["content"], meta["info"])
+    except FileNotFoundError:
+        if place.exists():
+            logger.warning("the cache entry %s is incomplete and is made again", place)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+        logger.warning("the cache entry %s is damaged (%s) and is made again", place, error)
+    return None
+
+
+def _build(place: Path, key: dict[str, Any], write: Callable[[Path], Written]) -> None:
+    unfinished = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
+    unfinished.mkdir()
+    try:
+        written = write(unfinished / _SAMPLES)
+        samples = np.memmap(unfinished / _SAMPLES, np.uint8, "r", shape=written.shape)
+        meta = {
+            "key": key,
+            "shape": list(written.shape),
+            "labelled": written.labels is not None,
+            "splits": written.splits,
+            "content": {
+                split: content_hash(samples[start:stop], None if written.labels is None else written.labels[start:stop])
+                for split, (start, stop) in written.splits.items()
+            },
+            "info": written.info,
+        }
+        del samples
+        if written.labels is not None:
+            np.save(unfinished / _LABELS, written.labels, allow_pickle=False)
+        (unfinished / _META).write_text(json.dumps(meta, indent=2), "utf-8")
+        for file in unfinished.iterdir():
+            _sync(file)
+        _sync(unfinished)
+        _move(unfinished, place)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _move(unfinished: Path, place: Path) -> None:
+    """Puts a finished entry in its place at once; a folder there is a damaged one, or an equal one just finished."""
+    try:
+        unfinished.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
+        # Whoever has the old files open keeps them until closed.
+        aside = place.with_name(f".{place.name}.{uuid.uuid4().hex}.old")
+        place.rename(aside)
+        unfinished.rename(place)
+        shutil.rmtree(aside, ignore_errors=True)
+    _sync(place.parent)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the list of names in a folder, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # some file systems cannot synchronise a folder
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def content_hash(samples: NDArray[Any], labels: NDArray[np.int64] | None) -> str:
+    """sha256 of shape, values and labels."""
+    digest = hashlib.sha256(f"{samples.dtype} {list(samples.shape)}".encode())
+    rows = max(1, 2**24 // max(1, samples[:1].nbytes))
+    for start in range(0, len(samples), rows):
+        digest.update(np.ascontiguousarray(samples[start : start + rows]).data)
+    if labels is not None:
+        digest.update(np.ascontiguousarray(labels).data)
+    return digest.hexdigest()

@@ -1,0 +1,166 @@
+"""Images in general: decoded once into the cache; and the simplest such data set, a folder or an archive of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from adversaria.data import cache
+from adversaria.data.archive import open_tree
+from adversaria.data.decoding import decode_all
+from adversaria.data.images import Fit
+from adversaria.data.layout import arrange
+from adversaria.data.module import DataModule, Loaded
+from adversaria.data.pictures import Pictures, from_tree
+from adversaria.data.storage import Split, Storage
+from adversaria.errors import UserError
+from adversaria.types import DataSpec
+
+_LARGEST_SIZE = 8192
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where images come from.
+
+    Attributes:
+        fingerprint: changes whenever the images do; cheap to compute.
+        pictures: what there is to decode; called only when the cache has no such entry.
+    """
+
+    fingerprint: str
+    pictures: Callable[[], Pictures]
+
+
+class ImageData(DataModule):
+    """Images as uint8 rows in a cache on disk, keyed by content and transform: the second start is instant.
+
+    Args:
+        name, batch_size, storage, num_workers, seed: see `DataModule`.
+        root: a folder or an archive; what null means is up to the data set.
+        size: height and width of the samples; None keeps the images' own, if they all have one.
+        channels: 1 (grey) or 3 (RGB); None takes 1 if all images are grey, else 3.
+        fit: ``crop`` to the largest centred square and resize, ``resize`` both sides independently, or ``pad``
+            with black up to ``size``.
+        mirror: flips each image left to right with probability 1/2, in the training step.
+        cache_dir: None takes the environment's ``ADVERSARIA_CACHE``, else ``~/.cache/adversaria``.
+        limit: train on the first so many images of a fixed shuffled order, which are then held in memory.
+        download: whether a data set that is not there may be fetched.
+
+    A new data set overrides `source`.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        size: int | None,
+        channels: int | None,
+        fit: Fit,
+        mirror: bool,
+        batch_size: int,
+        storage: Storage,
+        num_workers: int,
+        cache_dir: str | None,
+        limit: int | None,
+        seed: int,
+        root: str | None = None,
+        download: bool = False,
+    ) -> None:
+        super().__init__(name=name, batch_size=batch_size, storage=storage, num_workers=num_workers, seed=seed)
+        if size is not None and not 1 <= size <= _LARGEST_SIZE:
+            raise UserError(f"data.size={size}: give a side in pixels from 1 to {_LARGEST_SIZE}")
+        if channels not in (None, 1, 3):
+            raise UserError(f"data.channels={channels}: give 1 (grey), 3 (RGB) or null (as the images are)")
+        if fit not in get_args(Fit):
+            raise UserError(f"data.fit={fit}: give one of {', '.join(get_args(Fit))}")
+        if limit is not None and limit < 1:
+            raise UserError(f"data.limit={limit}: give at least 1, or null for all images")
+        self.root = None if root is None else Path(root).expanduser()
+        self.size = size
+        self.channels = channels
+        self.fit: Fit = fit
+        self.mirror = mirror
+        self.cache_folder = cache.default_folder(cache_dir)
+        self.limit = limit
+        self.download = download
+
+    def source(self) -> Source:
+        """Where the images come from; fetches them first where that is allowed and needed.
+
+        Raises:
+            UserError: they are not there.
+        """
+        raise NotImplementedError
+
+    def load(self) -> Loaded:
+        """Opens the cached images, after decoding them if need be."""
+        try:
+            source = self.source()
+        except OSError as error:
+            raise UserError(f"data.root={self.root} cannot be read ({error}): check the path and its rights") from error
+        key = {"source": source.fingerprint, "size": self.size, "channels": self.channels, "fit": self.fit}
+        entry = cache.get(self.cache_folder, self.name, key, partial(self._decode, source))
+        _, height, width, channels = entry.samples.shape
+        class_names = entry.info["class_names"]
+        num_classes = None if class_names is None else len(class_names)
+        spec = DataSpec((channels, height, width), num_classes, (-1.0, 1.0), "image")
+        splits = {
+            which: Split(entry.samples[start:stop], None if entry.labels is None else entry.labels[start:stop])
+            for which, (start, stop) in entry.splits.items()
+        }
+        if self.limit is not None:
+            splits["train"] = self._limited(splits["train"], self.limit)
+        identities = {which: self._identity(which, len(split), entry) for which, split in splits.items()}
+        return Loaded(spec, splits, identities, class_names, entry.info["notes"])
+
+    def _decode(self, source: Source, path: Path) -> cache.Written:
+        where = str(self.root or self.name)
+        pictures = source.pictures()
+        return decode_all(pictures, path, size=self.size, channels=self.channels, fit=self.fit, where=where)
+
+    def _limited(self, train: Split, limit: int) -> Split:
+        if limit > len(train):
+            raise UserError(
+                f"data.limit={limit} is more than the {len(train):,} training images: set it to null for all"
+            )
+        # The same images for every seed, and fewer are always among more.
+        chosen = np.sort(np.random.default_rng(0).permutation(len(train))[:limit])
+        return Split(train.samples[chosen], None if train.labels is None else train.labels[chosen])
+
+    def _identity(self, which: str, count: int, entry: cache.Entry) -> dict[str, str | int]:
+        _, height, width, channels = entry.samples.shape
+        encoding = entry.info["encoding"]
+        return {
+            "dataset": self.name if encoding is None else f"{self.name}-{encoding}",
+            "split": which,
+            "count": count,
+            "size": height if height == width else f"{height}x{width}",
+            "channels": channels,
+            "fit": self.fit,
+            "content": entry.content[which],
+        }
+
+
+class ImageFolder(ImageData):
+    """A user's own images: a folder or an archive (.tar, .tar.gz, .tar.xz, .zip) of files of any size and kind.
+
+    With class folders (``cats/1.jpg``) the images are labelled, without they are not; with ``train/`` and ``test/``
+    above (or ``val/``) there is a test split, without there is none (see `layout.arrange`).
+    """
+
+    def source(self) -> Source:
+        """The tree at ``root``."""
+        if self.root is None:
+            raise UserError("data.root is null: set it to a folder or an archive of images (data.root=path/to/images)")
+        root, tree = self.root, open_tree(self.root)
+
+        def pictures() -> Pictures:
+            return from_tree(tree, arrange(tree.names(), str(root)), self.size, original=True)
+
+        return Source(tree.fingerprint(), pictures)

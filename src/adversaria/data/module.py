@@ -1,0 +1,221 @@
+"""The data module: what training, evaluation and reports know of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from adversaria.data.storage import Split, Storage, choose, endless
+from adversaria.data.stream import EpochStream, StepIndices
+from adversaria.errors import UserError
+from adversaria.types import Batch, DataSpec
+
+SplitName: TypeAlias = Literal["train", "test"]
+
+_SHOWN_CLASSES = 12
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A data set ready for use.
+
+    Attributes:
+        spec: what networks must know of it.
+        splits: ``train``, and ``test`` where there is one.
+        identities: of each split, plain; two data sets with equal identities have equal samples.
+        class_names: None without labels.
+        notes: what the user should know, one sentence each.
+    """
+
+    spec: DataSpec
+    splits: dict[str, Split]
+    identities: dict[str, dict[str, str | int]]
+    class_names: list[str] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class DataModule(LightningDataModule):
+    """A data set, and the endless stream of its reals.
+
+    The batch of a step is a pure function of (seed, step, rank, world), and the same for every ``storage``: a run
+    resumes at any step without a saved state. Nothing random happens here but the order of the stream; mirroring is
+    part of `decode`, which runs inside the training step.
+
+    Args:
+        name: for reports and fingerprints.
+        batch_size: reals per D step on one device.
+        storage: where the samples lie while training: ``device``, ``memory``, ``disk`` (memory-mapped, read by
+            workers), or ``auto``: the first of these that has room.
+        num_workers: processes that read ahead from disk.
+        seed: of the order.
+
+    A new kind of data set overrides `load`.
+    """
+
+    mirror: bool = False
+
+    def __init__(self, *, name: str, batch_size: int, storage: Storage, num_workers: int, seed: int) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise UserError(f"data.batch_size={batch_size}: give at least 1")
+        if num_workers < 0:
+            raise UserError(f"data.num_workers={num_workers}: give 0 (read in the main process) or more")
+        if storage not in ("auto", "device", "memory", "disk"):
+            raise UserError(f"data.storage={storage}: give auto, device, memory or disk")
+        self.name: str = name
+        self.batch_size = batch_size
+        self.storage = storage
+        self.num_workers = num_workers
+        self.seed = seed
+        self._loaded: Loaded | None = None
+        self._stream: EpochStream | None = None
+
+    def load(self) -> Loaded:
+        """Gets, converts and opens the data; fast when that has been done before.
+
+        Raises:
+            UserError: whatever is wrong with the data.
+        """
+        raise NotImplementedError
+
+    def prepare_data(self) -> None:
+        """Downloads and decodes what is missing."""
+        self.prepare()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Opens the data in this process."""
+        self.prepare()
+
+    def prepare(self) -> None:
+        """`prepare_data` and `setup` without a trainer; once done, further calls do nothing.
+
+        Raises:
+            UserError: whatever is wrong with the data, or it has fewer training samples than a batch.
+        """
+        if self._loaded is not None:
+            return
+        loaded = self.load()
+        count = len(loaded.splits["train"])
+        if self.batch_size > count:
+            raise UserError(
+                f"data.batch_size={self.batch_size} is larger than the {count:,} training samples of {self.name}: "
+                f"set data.batch_size={count} or less"
+            )
+        self._stream = EpochStream(count, self.seed)
+        self._loaded = loaded
+
+    @property
+    def loaded(self) -> Loaded:
+        """The data, after `prepare`."""
+        if self._loaded is None:
+            raise RuntimeError("call prepare() before asking for the data")
+        return self._loaded
+
+    @property
+    def spec(self) -> DataSpec:
+        """What networks must know of the data."""
+        return self.loaded.spec
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """In the order of the labels; None without labels."""
+        return self.loaded.class_names
+
+    @property
+    def class_counts(self) -> list[int] | None:
+        """Training samples per class; None without labels."""
+        labels = self.split("train").labels
+        if labels is None or self.class_names is None:
+            return None
+        return [int(count) for count in np.bincount(labels, minlength=len(self.class_names))]
+
+    def split(self, which: SplitName) -> Split:
+        """The stored samples of one split.
+
+        Raises:
+            UserError: the data set has no such split.
+        """
+        if which not in self.loaded.splits:
+            raise UserError(f"{self.name} has no {which} split: add a folder {which}/ beside train/, or use the other")
+        return self.loaded.splits[which]
+
+    def identity(self, which: SplitName) -> dict[str, str | int]:
+        """What tells this split from any other, plain, for fingerprints."""
+        self.split(which)
+        return dict(self.loaded.identities[which])
+
+    def description(self) -> str:
+        """One line for the log (count, shape, classes with their counts), and one for each thing to know."""
+        splits = " and ".join(f"{len(split):,} {name}" for name, split in self.loaded.splits.items())
+        noun = "images" if self.spec.modality == "image" else "points"
+        shape = "x".join(str(side) for side in self.spec.shape)
+        return "\n".join([f"{self.name}: {splits} {noun} of {shape}, {self._classes()}", *self.loaded.notes])
+
+    def _classes(self) -> str:
+        if self.class_names is None or self.class_counts is None:
+            return "no labels"
+        each = [f"{name} {count:,}" for name, count in zip(self.class_names, self.class_counts, strict=True)]
+        if len(each) > _SHOWN_CLASSES:
+            each = [*each[: _SHOWN_CLASSES - 2], "...", each[-1]]
+        noun = "class" if len(self.class_names) == 1 else "classes"
+        return f"{len(self.class_names)} {noun}: {', '.join(each)}"
+
+    def reals(self, step: int, rank: int, world: int, count: int) -> Batch:
+        """The ``count`` reals of a rank in a step, in memory: what every loader yields there, computed directly."""
+        return self.split("train").batch(self._steps(step, rank, world, count).at(step))
+
+    def loader(self, start: int, rank: int, world: int, count: int, device: torch.device) -> Iterable[Batch]:
+        """Endless: ``reals(start, ...)``, ``reals(start + 1, ...)``, ... for training on ``device``."""
+        split = self.split("train")
+        processes = self.trainer.num_devices if self.trainer is not None else 1
+        storage = choose(self.storage, split.samples.nbytes, device, processes)
+        return endless(split, self._steps(start, rank, world, count), storage, device, self.num_workers)
+
+    def train_dataloader(self) -> Iterable[Batch]:
+        """Endless batches of ``batch_size * batches_per_step`` reals for this rank, from the trainer's step on."""
+        trainer = self.trainer
+        if trainer is None:
+            raise RuntimeError("train_dataloader() needs a trainer; without one, use loader() or reals()")
+        return self.loader(
+            start=trainer.global_step,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+            count=self.batch_size * int(trainer.lightning_module.batches_per_step),  # type: ignore[arg-type]
+            device=trainer.strategy.root_device,
+        )
+
+    def val_dataloader(self) -> Iterable[Tensor]:
+        """One dummy: evaluation happens in callbacks, the validation loop is only their clock."""
+        return _Tick()
+
+    def decode(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Samples as the networks see them, for use inside a seeded training step.
+
+        Returns:
+            float32 ``[N, *spec.shape]`` in the spec's range, with the memory format of the batch (channels-last), each
+            image mirrored with probability 1/2 if ``mirror``; and the labels ``[N]``.
+        """
+        samples = batch.samples
+        if self.mirror:
+            coin = torch.rand(len(samples), 1, 1, 1, device=samples.device) < 0.5
+            samples = torch.where(coin, samples.flip(3), samples)
+        return self.spec.to_float(samples), batch.labels
+
+    def _steps(self, start: int, rank: int, world: int, count: int) -> StepIndices:
+        self.prepare()
+        assert self._stream is not None
+        return StepIndices(self._stream, start, rank, world, count)
+
+
+class _Tick:
+    def __iter__(self) -> Iterator[Tensor]:
+        yield torch.zeros(1)
+
+    def __len__(self) -> int:
+        return 1

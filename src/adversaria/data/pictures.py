@@ -1,0 +1,81 @@
+"""A data set of images that is yet to be decoded: what there is, and how to get at each image."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from adversaria.data import images
+from adversaria.data.archive import StoredFile, Tree
+from adversaria.data.images import Pixels
+from adversaria.data.layout import Layout
+
+
+class Item(NamedTuple):
+    """One image yet to be decoded: its row, its size in the file, and what decodes it (in any thread)."""
+
+    position: int
+    nbytes: int
+    image: Callable[[], Image.Image]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A data set yet to be decoded.
+
+    Attributes:
+        layout: what there is, in which order.
+        items: a fresh pass over all images, in any order.
+        encoding: the files' format where they are not the data set's original (``jpeg``, ``png``, ...), else None.
+    """
+
+    layout: Layout
+    items: Callable[[], Iterable[Item]]
+    encoding: str | None = None
+
+
+def from_arrays(
+    splits: dict[str, tuple[Pixels, NDArray[np.int64]]], class_names: list[str], notes: Iterable[str] = ()
+) -> Pictures:
+    """Pictures from images ``[N, H, W]`` or ``[N, H, W, 3]`` uint8 and labels ``[N]`` per split, ``train`` first."""
+    counts = {split: len(array) for split, (array, _) in splits.items()}
+    names = [f"{split} image {index}" for split, count in counts.items() for index in range(count)]
+    labels = np.concatenate([labels for _, labels in splits.values()]).astype(np.int64)
+
+    def items() -> Iterator[Item]:
+        rows = itertools.chain.from_iterable(array for array, _ in splits.values())
+        for position, row in enumerate(rows):
+            yield Item(position, row.nbytes, partial(Image.fromarray, np.ascontiguousarray(row)))
+
+    return Pictures(Layout(names, counts, labels, class_names, list(notes)), items)
+
+
+def from_tree(tree: Tree, layout: Layout, size: int | None, *, original: bool = False) -> Pictures:
+    """Pictures from the image files of a folder or archive.
+
+    Args:
+        tree: where the files are.
+        layout: of those files.
+        size: the side wanted in the end (see `images.decode`).
+        original: whether these files are the data set as it was published.
+    """
+    positions = {name: position for position, name in enumerate(layout.names)}
+
+    def items() -> Iterator[Item]:
+        for file in tree.files(positions):
+            yield Item(positions[file.name], file.size, partial(_decode_file, file, size))
+
+    ending = Path(layout.names[0]).suffix.lower()
+    return Pictures(layout, items, None if original else Image.registered_extensions()[ending].lower())
+
+
+def _decode_file(file: StoredFile, size: int | None) -> Image.Image:
+    return images.decode(file.read(), size)

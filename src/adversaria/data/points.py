@@ -1,0 +1,168 @@
+"""Two-dimensional mixtures of Gaussians: the smallest data on which mode collapse can be seen and counted.
+
+The ring of 8 and the grid of 25 follow Metz et al. 2017 ("Unrolled Generative Adversarial Networks") and Srivastava
+et al. 2017 ("VEEGAN", section 4.1).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adversaria.data.cache import content_hash
+from adversaria.data.module import DataModule, Loaded
+from adversaria.data.storage import Split, Storage
+from adversaria.errors import UserError
+from adversaria.types import DataSpec
+
+_TEST_SHARE = 10  # of the training points
+_REACH = 4  # standard deviations beyond the outermost mode that the value range includes
+
+
+class GaussianMixture(DataModule):
+    """A fixed, unlabelled data set of points drawn from equally likely isotropic Gaussians.
+
+    The value range is that of the outermost mode's centre plus 4 standard deviations; it informs, nothing is clipped.
+
+    Args:
+        name, batch_size, storage, num_workers, seed: see `DataModule`.
+        modes: centres ``[K, D]``.
+        sigma: the standard deviation of each mode.
+        count: training points; the test split, drawn independently, has a tenth of them.
+        source_seed: of the draw; the data set does not change with the run's ``seed``.
+
+    Raises:
+        UserError: ``sigma`` or ``count`` is not positive.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        batch_size: int,
+        storage: Storage,
+        num_workers: int,
+        seed: int,
+        modes: Tensor,
+        sigma: float,
+        count: int,
+        source_seed: int,
+    ) -> None:
+        super().__init__(name=name, batch_size=batch_size, storage=storage, num_workers=num_workers, seed=seed)
+        if not sigma > 0:
+            raise UserError(f"data.sigma={sigma}: give a standard deviation above 0")
+        if count < _TEST_SHARE:
+            raise UserError(f"data.count={count}: give at least {_TEST_SHARE} points")
+        self.modes = modes
+        self.sigma = sigma
+        self.count = count
+        self.source_seed = source_seed
+
+    def load(self) -> Loaded:
+        """Draws the points; the same ones every time."""
+        extent = float(self.modes.abs().max()) + _REACH * self.sigma
+        spec = DataSpec((self.modes.shape[1],), None, (-extent, extent), "points")
+        splits = {"train": self._draw(self.count, 0), "test": self._draw(self.count // _TEST_SHARE, 1)}
+        identities: dict[str, dict[str, str | int]] = {
+            which: {
+                "dataset": self.name,
+                "split": which,
+                "count": len(split),
+                "content": content_hash(split.samples, None),
+            }
+            for which, split in splits.items()
+        }
+        return Loaded(spec, splits, identities, notes=[f"{len(self.modes)} modes, sigma {self.sigma:g}"])
+
+    def _draw(self, count: int, split: int) -> Split:
+        random = np.random.default_rng((self.source_seed, split))
+        centres = self.modes.numpy()[random.integers(len(self.modes), size=count)]
+        points = centres + self.sigma * random.standard_normal(centres.shape)
+        return Split(points.astype(np.float32), None)
+
+
+class Ring(GaussianMixture):
+    """Modes equally spaced on a circle around the origin, the first at angle 0.
+
+    Args:
+        number: of modes.
+        radius: of the circle.
+        name, batch_size, storage, num_workers, seed, sigma, count, source_seed: see `GaussianMixture`.
+
+    Raises:
+        UserError: ``number`` or ``radius`` is not positive.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        batch_size: int,
+        storage: Storage,
+        num_workers: int,
+        seed: int,
+        sigma: float,
+        count: int,
+        source_seed: int,
+        number: int,
+        radius: float,
+    ) -> None:
+        if number < 1 or not radius > 0:
+            raise UserError(f"data.number={number}, data.radius={radius}: give at least one mode and a radius above 0")
+        angles = torch.arange(number, dtype=torch.float64) * (2 * math.pi / number)
+        super().__init__(
+            name=name,
+            batch_size=batch_size,
+            storage=storage,
+            num_workers=num_workers,
+            seed=seed,
+            modes=(radius * torch.stack([angles.cos(), angles.sin()], dim=1)).float(),
+            sigma=sigma,
+            count=count,
+            source_seed=source_seed,
+        )
+
+
+class Grid(GaussianMixture):
+    """Modes on a square grid around the origin.
+
+    Args:
+        side: modes per row and per column.
+        spacing: between neighbours.
+        name, batch_size, storage, num_workers, seed, sigma, count, source_seed: see `GaussianMixture`.
+
+    Raises:
+        UserError: ``side`` or ``spacing`` is not positive.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        batch_size: int,
+        storage: Storage,
+        num_workers: int,
+        seed: int,
+        sigma: float,
+        count: int,
+        source_seed: int,
+        side: int,
+        spacing: float,
+    ) -> None:
+        if side < 1 or not spacing > 0:
+            raise UserError(f"data.side={side}, data.spacing={spacing}: give at least one mode and a spacing above 0")
+        axis = (torch.arange(side) - (side - 1) / 2) * spacing
+        super().__init__(
+            name=name,
+            batch_size=batch_size,
+            storage=storage,
+            num_workers=num_workers,
+            seed=seed,
+            modes=torch.cartesian_prod(axis, axis),
+            sigma=sigma,
+            count=count,
+            source_seed=source_seed,
+        )

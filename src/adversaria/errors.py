@@ -1,0 +1,24 @@
+"""The errors that a user may meet, each one sentence long: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something the user can put right. The command line prints the message alone, without a traceback."""
+
+
+class Stopped(Exception):
+    """A signal asked the run to end; its state is saved and the same command continues it."""
+
+    def __init__(self, generator_updates: int, signal_number: int) -> None:
+        super().__init__(f"stopped by signal {signal_number} after {generator_updates} generator updates")
+        self.generator_updates = generator_updates
+        self.signal_number = signal_number
+
+
+class Diverged(Exception):
+    """A loss or a weight became NaN or infinite; the last good checkpoint is kept."""
+
+    def __init__(self, generator_updates: int, what: str) -> None:
+        super().__init__(f"{what} is not finite after {generator_updates} generator updates")
+        self.generator_updates = generator_updates

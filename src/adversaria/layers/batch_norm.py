@@ -1,0 +1,42 @@
+"""What the training loop must know of BatchNorm (Ioffe & Szegedy 2015)."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class frozen_statistics:  # a context manager, named like those of contextlib
+    """Within it, BatchNorm in training mode normalises by the batch but leaves its running statistics alone.
+
+    Used around passes that are not D's own step, such as that of the G step: D's statistics should be those of the
+    samples it was trained on. The layers are collected once, so keep the object and enter it as often as needed; for
+    a network without BatchNorm entering costs nothing.
+
+    Usage:
+        >>> frozen = frozen_statistics(discriminator)
+        >>> with frozen:
+        ...     output = discriminator(fake)
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._layers = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+
+    def __enter__(self) -> None:
+        # In training mode a layer that does not track uses the batch's statistics and writes no buffer; in evaluation
+        # mode it still uses the running ones.
+        for layer in self._layers:
+            layer.track_running_stats = False
+
+    def __exit__(self, *exception: object) -> None:
+        for layer in self._layers:
+            layer.track_running_stats = True
+
+
+def mixes_samples(module: nn.Module) -> bool:
+    """Whether a sample's output depends on the others of its batch, as BatchNorm in training mode makes it.
+
+    A discriminator that mixes samples must not see reals and fakes in one batch: their shared statistics would tell
+    it what it is to find out. A layer of another kind says so by an attribute ``mixes_samples = True``.
+    """
+    return any(isinstance(m, _BatchNorm) or getattr(m, "mixes_samples", False) is True for m in module.modules())

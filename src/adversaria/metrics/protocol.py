@@ -1,0 +1,81 @@
+"""What evaluation asks of the metrics, and what the metrics ask of a feature extractor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from adversaria.data.module import DataModule
+
+#: ``draw(start, stop)`` -> samples ``[stop - start, *spec.shape]`` in the spec's value range. Sample i depends on i
+#: alone; both ends are multiples of `BLOCK`, so that a generator may work in whole blocks.
+Draw = Callable[[int, int], Tensor]
+BLOCK = 64
+
+
+class Metrics(Protocol):
+    """Scores of a generator, as ``conf/metrics/*.yaml`` builds them.
+
+    Attributes:
+        monitor: the score by which the best checkpoint is kept.
+        mode: whether a smaller or a larger one is better.
+    """
+
+    monitor: str
+    mode: Literal["min", "max"]
+
+    def prepare(self, data: DataModule, device: torch.device) -> None:
+        """Makes or loads what every evaluation needs: extractor and reference statistics, cached on disk.
+
+        Call it on every rank before the first evaluation, on rank 0 first so that the others find its cache.
+
+        Raises:
+            UserError: the data has no labels, weights cannot be downloaded, and the like.
+        """
+        ...
+
+    def evaluate(self, draw: Draw, device: torch.device) -> dict[str, float]:
+        """Scores by name, the same on every rank; NaN (and one warning) where samples or arithmetic are not finite.
+
+        Every rank calls it. The global random state stays as it was.
+        """
+        ...
+
+    def fingerprint(self) -> dict[str, str | int | float | bool]:
+        """How the scores are made. Only scores with equal fingerprints can be compared. Needs `prepare`."""
+        ...
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """An ``nn.Module`` whose activations are compared: the contract for your own.
+
+    Attributes:
+        name: stands in front of its scores, as in ``classifier_fid10k``.
+        feature_dim: F, the number of features.
+        weights_hash: tells its weights from all others, in fingerprints and caches.
+        resizer: how images reach its native size, in words.
+    """
+
+    name: str
+    feature_dim: int
+    weights_hash: str
+    resizer: str
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 ``[N, C, H, W]`` -> float32 features ``[N, F]`` and class logits ``[N, K]``."""
+        ...
+
+
+@runtime_checkable
+class LoadsForData(Protocol):
+    """An extractor that loads or trains its weights only when the data is known."""
+
+    def load(self, data: DataModule, device: torch.device, cache_dir: Path) -> None:
+        """Afterwards the module and its attributes are ready. Raises UserError."""
+        ...

@@ -1,0 +1,118 @@
+"""Statistics of the real images: made once for each extractor and data set, then read from a cache."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adversaria.errors import UserError
+from adversaria.metrics.extraction import embed, progress
+from adversaria.metrics.frechet import RunningGaussian, symmetric_root
+from adversaria.metrics.protocol import Extractor
+from adversaria.metrics.store import Arrays, BadFile, key_hash, load_arrays, save_arrays
+
+if TYPE_CHECKING:
+    from adversaria.data.module import DataModule
+
+log = logging.getLogger(__name__)
+
+#: Of how many images the features themselves are kept, evenly spread over the split.
+MAX_FEATURES = 10_000
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the scores compare fakes with.
+
+    Attributes:
+        count: of the images.
+        mean: of their features, ``[F]`` float64.
+        root: the square root of the features' covariance, ``[F, F]`` float64.
+        features: of at most `MAX_FEATURES` of the images, ``[M, F]`` float32.
+    """
+
+    count: int
+    mean: Tensor
+    root: Tensor
+    features: Tensor
+
+
+def reference_statistics(
+    extractor: Extractor,
+    data: DataModule,
+    split: Literal["train", "test"],
+    batch_size: int,
+    device: torch.device,
+    cache_dir: Path,
+) -> Reference:
+    """Reads them from ``cache_dir``, or makes and stores them; a damaged or foreign file is replaced, never trusted.
+
+    Raises:
+        UserError: the split has fewer than two images.
+    """
+    key = {
+        "format": 1,
+        "extractor": extractor.name,
+        "weights": extractor.weights_hash,
+        "resizer": extractor.resizer,
+        **{f"reference_{name}": value for name, value in data.identity(split).items()},
+    }
+    path = cache_dir / "references" / f"{extractor.name}-{data.name}-{split}-{key_hash(key)[:16]}.npz"
+    if path.exists():
+        try:
+            return _from_arrays(*load_arrays(path), key, extractor.feature_dim)
+        except BadFile as error:
+            log.warning("%s; it is made anew", error)
+    reference = _compute(extractor, data, split, batch_size, device)
+    try:
+        save_arrays(path, _to_arrays(reference), key)
+    except OSError as error:
+        log.warning("the reference statistics are not cached: %s", error)
+    return reference
+
+
+def _compute(
+    extractor: Extractor, data: DataModule, split: Literal["train", "test"], batch_size: int, device: torch.device
+) -> Reference:
+    source = data.split(split)
+    count = len(source.samples)
+    if count < 2:
+        raise UserError(f"metrics.reference={split} of data={data.name} has {count} images; at least 2 are needed")
+    gaussian = RunningGaussian(extractor.feature_dim)
+    kept = torch.from_numpy(np.linspace(0, count - 1, min(count, MAX_FEATURES)).round().astype(np.int64))
+    features = torch.empty(len(kept), extractor.feature_dim)
+    for start in progress(range(0, count, batch_size), f"reference of {data.name}"):
+        stop = min(start + batch_size, count)
+        batch, _ = embed(extractor, source.batch(torch.arange(start, stop)).samples, device)
+        gaussian.update(batch)
+        low, high = torch.searchsorted(kept, torch.tensor([start, stop])).tolist()
+        features[low:high] = batch.cpu()[kept[low:high] - start]
+    return Reference(count, gaussian.mean, symmetric_root(gaussian.covariance), features)
+
+
+def _to_arrays(reference: Reference) -> Arrays:
+    return {
+        "count": np.array(reference.count),
+        "mean": reference.mean.numpy(),
+        "root": reference.root.numpy(),
+        "features": reference.features.numpy(),
+    }
+
+
+def _from_arrays(arrays: Arrays, about: Mapping[str, Any], key: Mapping[str, Any], dim: int) -> Reference:
+    """Raises BadFile unless the arrays are what `_to_arrays` gives for ``key``."""
+    if about != key:
+        raise BadFile("cached reference statistics are of something else")
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if name != "count"}
+    shapes = {name: tuple(tensor.shape[-2:]) for name, tensor in tensors.items()}
+    expected = {"mean": (dim,), "root": (dim, dim), "features": (len(arrays.get("features", ())), dim)}
+    if shapes != expected or "count" not in arrays:
+        raise BadFile("cached reference statistics have other shapes")
+    return Reference(int(arrays["count"]), tensors["mean"], tensors["root"], tensors["features"])

@@ -1,0 +1,105 @@
+"""Fully connected networks, for points and for small images."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from adversaria.layers import append_labels, label_embedding, normal_latent, output_activation, require_positive
+from adversaria.types import DataSpec, DiscriminatorOutput
+
+
+class MLPGenerator(nn.Module):
+    """``depth`` hidden layers of ``width`` units with LeakyReLU of slope 0.2; tanh at the end for images only.
+
+    Args:
+        spec: of the data, of any shape.
+        latent_dim: length of the latent.
+        width: units of each hidden layer.
+        depth: how many hidden layers.
+        conditional: whether it is given labels.
+        label_dim: numbers in a label's embedding, if conditional.
+
+    Raises:
+        UserError: a size below 1, or ``conditional`` without labels.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: DataSpec,
+        latent_dim: int = 64,
+        width: int = 256,
+        depth: int = 3,
+        conditional: bool = False,
+        label_dim: int = 32,
+    ) -> None:
+        super().__init__()
+        require_positive("model.generator", latent_dim=latent_dim, width=width, depth=depth, label_dim=label_dim)
+        self.latent_dim = latent_dim
+        self.conditional = conditional
+        self.embedding = label_embedding(spec, label_dim) if conditional else None
+        input_dim = latent_dim + (label_dim if conditional else 0)
+        self.layers = nn.Sequential(
+            *hidden_layers(input_dim, width, depth),
+            nn.Linear(width, math.prod(spec.shape)),
+            nn.Unflatten(1, spec.shape),
+            output_activation(spec),
+        )
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``z [N, latent_dim]``, ``labels [N]`` if conditional -> samples ``[N, *spec.shape]``."""
+        samples: Tensor = self.layers(append_labels(z, labels, self.embedding))
+        return samples
+
+    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Standard normal ``[n, latent_dim]``."""
+        return normal_latent(self, n, self.latent_dim, generator)
+
+
+class MLPDiscriminator(nn.Module):
+    """``depth`` hidden layers of ``width`` units with LeakyReLU of slope 0.2 on flattened samples, and one logit.
+
+    Args:
+        spec: of the data, of any shape.
+        width: units of each hidden layer.
+        depth: how many hidden layers.
+        conditional: whether it is given labels.
+        label_dim: numbers in a label's embedding, if conditional.
+
+    Raises:
+        UserError: a size below 1, or ``conditional`` without labels.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: DataSpec,
+        width: int = 256,
+        depth: int = 3,
+        conditional: bool = False,
+        label_dim: int = 32,
+    ) -> None:
+        super().__init__()
+        require_positive("model.discriminator", width=width, depth=depth, label_dim=label_dim)
+        self.conditional = conditional
+        self.embedding = label_embedding(spec, label_dim) if conditional else None
+        input_dim = math.prod(spec.shape) + (label_dim if conditional else 0)
+        self.layers = nn.Sequential(*hidden_layers(input_dim, width, depth))
+        self.head = nn.Linear(width, 1)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
+        """``x [N, *spec.shape]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, width]``."""
+        features = self.layers(append_labels(x.flatten(1), labels, self.embedding))  # [N, D] -> [N, width]
+        logits = self.head(features).flatten()  # [N, 1] -> [N]
+        return DiscriminatorOutput(logits, features)
+
+
+def hidden_layers(input_dim: int, width: int, depth: int) -> list[nn.Module]:
+    """``[N, input_dim]`` -> ``[N, width]`` by ``depth`` linear layers, each followed by LeakyReLU."""
+    layers: list[nn.Module] = []
+    for i in range(depth):
+        layers += [nn.Linear(input_dim if i == 0 else width, width), nn.LeakyReLU(0.2)]
+    return layers

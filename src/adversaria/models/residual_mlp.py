@@ -1,0 +1,147 @@
+"""Fully connected residual networks that see their input again in every block.
+
+The skip connections let gradients pass unchanged (He et al. 2016, "Identity Mappings in Deep Residual Networks"), and
+each block is given the latent itself, as each block of BigGAN is (Brock et al. 2019, section 3: "skip-z").
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from adversaria.layers import append_labels, label_embedding, normal_latent, output_activation, require_positive
+from adversaria.types import DataSpec, DiscriminatorOutput
+
+
+class Block(nn.Module):
+    """``h + f([h, input])`` with two linear layers, activations before each.
+
+    Args:
+        width: length of ``h``.
+        input_dim: length of the network's input.
+    """
+
+    def __init__(self, width: int, input_dim: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width + input_dim, width)
+        self.outer = nn.Linear(width, width)
+        self.activation = nn.LeakyReLU(0.2)
+
+    def forward(self, h: Tensor, inputs: Tensor) -> Tensor:
+        """``h [N, width]``, ``inputs [N, input_dim]`` -> ``[N, width]``."""
+        hidden = self.inner(torch.cat([self.activation(h), inputs], dim=1))  # [N, width + input_dim] -> [N, width]
+        update: Tensor = self.outer(self.activation(hidden))  # [N, width]
+        return h + update
+
+
+class Trunk(nn.Module):
+    """What G and D share: a linear layer, then ``depth`` blocks, then an activation.
+
+    Args:
+        input_dim: length of the input, which every block sees again.
+        width: length of the features.
+        depth: how many blocks.
+    """
+
+    def __init__(self, input_dim: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.stem = nn.Linear(input_dim, width)
+        self.blocks = nn.ModuleList(Block(width, input_dim) for _ in range(depth))
+        self.activation = nn.LeakyReLU(0.2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``[N, input_dim]`` -> ``[N, width]``."""
+        h = self.stem(inputs)
+        for block in self.blocks:
+            h = block(h, inputs)
+        activated: Tensor = self.activation(h)
+        return activated
+
+
+class ResidualMLPGenerator(nn.Module):
+    """Residual blocks on the latent, each given the latent (and the embedded label) again; tanh for images only.
+
+    Args:
+        spec: of the data, of any shape.
+        latent_dim: length of the latent.
+        width: units of each hidden layer.
+        depth: how many residual blocks, of two layers each.
+        conditional: whether it is given labels.
+        label_dim: numbers in a label's embedding, if conditional.
+
+    Raises:
+        UserError: a size below 1, or ``conditional`` without labels.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: DataSpec,
+        latent_dim: int = 64,
+        width: int = 256,
+        depth: int = 3,
+        conditional: bool = False,
+        label_dim: int = 32,
+    ) -> None:
+        super().__init__()
+        require_positive("model.generator", latent_dim=latent_dim, width=width, depth=depth, label_dim=label_dim)
+        self.latent_dim = latent_dim
+        self.conditional = conditional
+        self.embedding = label_embedding(spec, label_dim) if conditional else None
+        input_dim = latent_dim + (label_dim if conditional else 0)
+        self.trunk = Trunk(input_dim, width, depth)
+        self.head = nn.Sequential(
+            nn.Linear(width, math.prod(spec.shape)),
+            nn.Unflatten(1, spec.shape),
+            output_activation(spec),
+        )
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``z [N, latent_dim]``, ``labels [N]`` if conditional -> samples ``[N, *spec.shape]``."""
+        features = self.trunk(append_labels(z, labels, self.embedding))  # [N, width]
+        samples: Tensor = self.head(features)
+        return samples
+
+    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Standard normal ``[n, latent_dim]``."""
+        return normal_latent(self, n, self.latent_dim, generator)
+
+
+class ResidualMLPDiscriminator(nn.Module):
+    """Residual blocks on the flattened sample, each given the sample (and the embedded label) again, and one logit.
+
+    Args:
+        spec: of the data, of any shape.
+        width: units of each hidden layer.
+        depth: how many residual blocks, of two layers each.
+        conditional: whether it is given labels.
+        label_dim: numbers in a label's embedding, if conditional.
+
+    Raises:
+        UserError: a size below 1, or ``conditional`` without labels.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: DataSpec,
+        width: int = 256,
+        depth: int = 3,
+        conditional: bool = False,
+        label_dim: int = 32,
+    ) -> None:
+        super().__init__()
+        require_positive("model.discriminator", width=width, depth=depth, label_dim=label_dim)
+        self.conditional = conditional
+        self.embedding = label_embedding(spec, label_dim) if conditional else None
+        input_dim = math.prod(spec.shape) + (label_dim if conditional else 0)
+        self.trunk = Trunk(input_dim, width, depth)
+        self.head = nn.Linear(width, 1)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
+        """``x [N, *spec.shape]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, width]``."""
+        features = self.trunk(append_labels(x.flatten(1), labels, self.embedding))  # [N, D] -> [N, width]
+        logits = self.head(features).flatten()  # [N, 1] -> [N]
+        return DiscriminatorOutput(logits, features)

@@ -1,0 +1,144 @@
+"""Optimizers, their schedules and how D and G alternate: what `conf/optim` and `conf/schedule` configure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from adversaria.errors import UserError
+
+OptimizerFactory = Callable[..., Optimizer]
+
+
+class Schedule(Protocol):
+    """A factor on every learning rate, a pure function of the position: nothing to save, nothing to restore."""
+
+    def __call__(self, update: int, budget: int) -> float:
+        """The factor for the generator update numbered ``update`` (from 0) of ``budget``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    """1 after a linear warm-up.
+
+    Args:
+        warmup: generator updates over which the rate rises linearly from 1/warmup of itself to itself.
+    """
+
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        if self.warmup < 0:
+            raise UserError(f"optim.schedule.warmup={self.warmup} is negative; give the number of updates, 0 for none")
+
+    def __call__(self, update: int, budget: int) -> float:
+        """See `Schedule`."""
+        return min(1.0, (update + 1) / self.warmup) if self.warmup else 1.0
+
+
+@dataclass(frozen=True)
+class LinearDecay(Constant):
+    """1 until the share ``start`` of the budget, then a straight line to ``final`` at its end.
+
+    Args:
+        warmup: see `Constant`.
+        start: share of the budget, in [0, 1), at which the decay begins.
+        final: factor at the end of the budget, in [0, 1].
+    """
+
+    start: float = 0.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value, good in (
+            ("start", self.start, 0 <= self.start < 1),
+            ("final", self.final, 0 <= self.final <= 1),
+        ):
+            if not good:
+                raise UserError(f"optim.schedule.{name}={value} is outside the share of the budget from 0 to 1")
+
+    def __call__(self, update: int, budget: int) -> float:
+        """See `Schedule`."""
+        decayed = min(1.0, max(0.0, (update / budget - self.start) / (1 - self.start)))
+        return super().__call__(update, budget) * (self.final + (1 - self.final) * self.shape(decayed))
+
+    def shape(self, decayed: float) -> float:
+        """From 1 at ``decayed=0`` to 0 at ``decayed=1``."""
+        return 1 - decayed
+
+
+@dataclass(frozen=True)
+class CosineDecay(LinearDecay):
+    """Half a cosine instead of the straight line (Loshchilov & Hutter 2017, "SGDR", equation 5)."""
+
+    def shape(self, decayed: float) -> float:
+        """From 1 at ``decayed=0`` to 0 at ``decayed=1``."""
+        return 0.5 * (1 + math.cos(math.pi * decayed))
+
+
+@dataclass(frozen=True)
+class Optim:
+    """How the networks are optimised.
+
+    Args:
+        generator: makes G's optimizer from its parameters (the only one of a model with a single optimizer).
+        discriminator: makes D's.
+        n_critic: D steps for each generator update.
+        generator_batch: fakes in a G step on one device; null: as many as ``data.batch_size``.
+        accumulate: into how many equal parts each batch is cut, one after the other through the networks, their
+            gradients added: less memory, the same gradient (but BatchNorm then sees smaller batches).
+        clip_norm: largest global gradient norm of G and of D, each; null: not clipped.
+        schedule: a factor on both learning rates.
+    """
+
+    generator: OptimizerFactory
+    discriminator: OptimizerFactory | None = None
+    n_critic: int = 1
+    generator_batch: int | None = None
+    accumulate: int = 1
+    clip_norm: float | None = None
+    schedule: Schedule = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        positive = {"n_critic": self.n_critic, "accumulate": self.accumulate}
+        optional = {"generator_batch": self.generator_batch, "clip_norm": self.clip_norm}
+        for name, value in {**positive, **{k: v for k, v in optional.items() if v is not None}}.items():
+            if value <= 0:
+                raise UserError(f"optim.{name}={value} must be above 0")
+        for factory in (self.generator, self.discriminator):
+            if factory is not None:  # settings are refused now, not when the run has a folder
+                make_optimizer(factory, [nn.Parameter(torch.zeros(1))], scaled_gradients=False)
+
+    def set_rates(self, optimizers: list[Optimizer], update: int, budget: int) -> None:
+        """Sets every learning rate to its initial value times the schedule's factor for this update."""
+        factor = self.schedule(update, budget)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = factor * group["initial_lr"]
+
+
+def make_optimizer(factory: OptimizerFactory, parameters: Any, *, scaled_gradients: bool) -> Optimizer:
+    """An optimizer whose groups remember their ``initial_lr``.
+
+    Under a gradient scaler (fp16) a fused optimizer divides the gradients itself, after they were clipped and their
+    norms were read; the plain form leaves that to the scaler.
+
+    Raises:
+        UserError: the optimizer refuses its settings, such as a negative learning rate.
+    """
+    overrides = {"fused": False} if scaled_gradients and "fused" in getattr(factory, "keywords", {}) else {}
+    try:
+        optimizer = factory(parameters, **overrides)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"the optimizer refuses its settings under optim: {error}") from error
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+    return optimizer

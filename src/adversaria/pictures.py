@@ -1,0 +1,68 @@
+"""Samples as pictures: a grid for images, a scatter plot for points."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from adversaria.types import DataSpec
+
+#: small images are enlarged by a whole factor, without smoothing, to at least this many pixels
+_CELL = 64
+
+
+def picture(samples: Tensor, spec: DataSpec, columns: int | None = None) -> Tensor:
+    """One RGB picture of all samples.
+
+    Args:
+        samples: ``[N, *spec.shape]``, uint8 or in the spec's value range.
+        spec: of the data.
+        columns: of the grid; None: about as many as rows. Points have no grid.
+
+    Returns:
+        uint8 ``[3, H, W]`` on the CPU.
+    """
+    return {"image": _grid, "points": _scatter}[spec.modality](samples, spec, columns)
+
+
+def save_picture(path: Path, rgb: Tensor) -> None:
+    """Writes a uint8 ``[3, H, W]`` or ``[1, H, W]`` picture as PNG, whole or not at all."""
+    array = rgb.permute(1, 2, 0).numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(temporary, format="PNG")
+    os.replace(temporary, path)
+
+
+def _grid(samples: Tensor, spec: DataSpec, columns: int | None) -> Tensor:
+    images = spec.to_uint8(samples.detach()).cpu()
+    factor = max(1, math.ceil(_CELL / max(images.shape[-2:])))
+    images = images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    grid: Tensor = make_grid(images, nrow=columns, padding=2, pad_value=255)
+    return grid[:3]
+
+
+def _scatter(samples: Tensor, spec: DataSpec, columns: int | None) -> Tensor:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    points = samples.detach().float().cpu().numpy()
+    low, high = spec.value_range
+    figure = Figure(figsize=(5, 5), dpi=100)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.1, 0.08, 0.87, 0.87))
+    axes.scatter(points[:, 0], points[:, 1], s=6, alpha=0.6, linewidths=0)
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.grid(alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return torch.from_numpy(np.asarray(Image.open(buffer).convert("RGB")).copy()).permute(2, 0, 1)

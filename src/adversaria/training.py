@@ -1,0 +1,162 @@
+"""Builds everything that a run needs from its config, trains, and says how it ended."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
+
+from adversaria.api import read_checkpoint
+from adversaria.build import build_system, check, construct
+from adversaria.callbacks import Checkpoint, Evaluation
+from adversaria.callbacks.checkpoint import AtomicIO
+from adversaria.config import Plain, check_train_config
+from adversaria.data.module import DataModule
+from adversaria.errors import Diverged, Stopped, UserError
+from adversaria.runs import Run
+from adversaria.stepping import SteppedModule, seed_step
+
+log = logging.getLogger("adversaria")
+# Importing Lightning sets its loggers' levels; what they say at "info" is about Lightning, not about the run.
+for _name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+@dataclass
+class Experiment:
+    """The parts of a run that are the same wherever its folder will be."""
+
+    config: Plain
+    trust: Sequence[str]
+    data: DataModule
+    system: SteppedModule
+    metrics: Any
+    callbacks: list[Callback]
+
+
+def build_experiment(config: Plain) -> Experiment:
+    """Checks the whole config, prepares the data and builds system and metrics; writes to no run folder.
+
+    Raises:
+        UserError: whatever the user has to put right first.
+    """
+    trust = config["trust"]
+    check_train_config(config)
+    for group, node in {**config, "trainer": trainer_node(config)}.items():
+        check(node, group, trust)
+    data: DataModule = construct(config["data"], "data", trust)
+    data.prepare()
+    # The weights of every rank, before any update: number -1 of the run.
+    seed_step(config["seed"], 0, -1, 0, torch.device("cpu"))
+    system = build_system(config, data.spec, trust)
+    if config["channels_last"]:
+        system.to(memory_format=torch.channels_last)
+    metrics = construct(config["metrics"], "metrics", trust, spec=data.spec) if config["metrics"] else None
+    stored = {key: value for key, value in config.items() if key != "trust"}
+    callbacks = construct(config["callbacks"], "callbacks", trust, metrics=metrics, config=stored)
+    return Experiment(config, trust, data, system, metrics, list(callbacks.values()))
+
+
+def train(experiment: Experiment, run: Run) -> Plain:
+    """Trains in ``run``'s folder from its last checkpoint, if there is one, to the end of the budget.
+
+    Returns:
+        What `result.json` holds: how it ended, how far it came, scores and their fingerprint.
+    """
+    resume = read_checkpoint(run.last)["global_step"] if run.last.is_file() else 0
+    trainer = make_trainer(experiment, run, resume)
+    if experiment.metrics is not None:
+        experiment.metrics.prepare(experiment.data, trainer.strategy.root_device)
+    status = "finished"
+    try:
+        path = str(run.last) if resume else None
+        trainer.fit(experiment.system, datamodule=experiment.data, ckpt_path=path, weights_only=True)
+    except Stopped as stopped:
+        status = "stopped"
+        log.info("%s; the same command with run_dir=%s goes on", stopped, run.path)
+    except Diverged as diverged:
+        status = "diverged"
+        log.error("diverged: %s; %s holds the last good state", diverged, run.last)
+    return _result(status, trainer, experiment, run)
+
+
+def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
+    """Lightning's Trainer with our callbacks, loggers, precision and atomic checkpoints."""
+    config, trust = experiment.config, experiment.trust
+    parts = {"run_dir": str(run.path), "resume_step": resume_step}
+    evaluation = next((c for c in experiment.callbacks if isinstance(c, Evaluation)), None)
+    evaluates = evaluation is not None and evaluation.metrics is not None
+    make = functools.partial(
+        construct,
+        callbacks=experiment.callbacks,
+        logger=list(construct(config["logger"], "logger", trust, **parts).values()) or False,
+        plugins=[AtomicIO()],
+        default_root_dir=str(run.path),
+        max_epochs=-1,
+        check_val_every_n_epoch=None,
+        val_check_interval=evaluation.every_n_steps if evaluation is not None and evaluates else None,
+        limit_val_batches=1 if evaluates else 0,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    try:
+        trainer: Trainer = make(trainer_node(config), "trainer", trust)
+    except (ValueError, TypeError, RuntimeError) as error:  # MisconfigurationException is one of them
+        raise UserError(f"the trainer refuses its settings: {str(error).splitlines()[0]}") from error
+    return trainer
+
+
+def trainer_node(config: Plain) -> Plain:
+    """The config's ``trainer`` with what ``auto`` stands for on this machine."""
+    node = dict(config["trainer"])
+    if node["precision"] == "auto":
+        node["precision"] = _fast_precision(node["accelerator"])
+    if node["strategy"] == "auto" and node["devices"] not in (1, "1"):
+        # Two losses in one step, each without gradients for the other's network.
+        node["strategy"] = "ddp_find_unused_parameters_true"
+    return node
+
+
+def _fast_precision(accelerator: str) -> str:
+    """bf16-mixed where the device multiplies bfloat16 natively, else 32-true."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = accelerator in ("auto", "cpu") and bool(torch.cpu._is_avx512_bf16_supported())
+    return "bf16-mixed" if native else "32-true"
+
+
+def _result(status: str, trainer: Trainer, experiment: Experiment, run: Run) -> Plain:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
+    checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
+    system, seconds = experiment.system, experiment.system.clock.seconds
+    images = trainer.global_step * system.batches_per_step * experiment.data.batch_size * trainer.world_size
+    return {
+        "status": status,
+        "generator_updates": trainer.global_step,
+        "images_seen": images,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(images / seconds, 1) if seconds else None,
+        "metrics": evaluation.scores if evaluation else {},
+        "best": checkpoint.best if checkpoint else None,
+        "checkpoint": str(run.last.relative_to(run.path)) if run.last.is_file() else None,
+        "fingerprint": evaluation.fingerprint if evaluation else {},
+        "precision": str(trainer.precision),
+        "devices": trainer.world_size,
+        "rollbacks": system.rollbacks,
+    }
+
+
+def is_child() -> bool:
+    """Whether Lightning started this process as a further rank of another, which owns the run's folder."""
+    return "LOCAL_RANK" in os.environ and "ADVERSARIA_RUN_DIR" in os.environ

@@ -1,0 +1,183 @@
+"""The contracts between data, networks, objectives and systems.
+
+There is no registry and no base class: whatever has these attributes and methods takes part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+Modality = Literal["image", "points"]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What the networks must know of the data; it flows from the data to them in Python.
+
+    Attributes:
+        shape: of one sample, ``(C, H, W)`` for images, ``(D,)`` for points.
+        num_classes: how many classes are labelled; None without labels.
+        value_range: smallest and largest value of a sample as the networks see it.
+        modality: ``"image"`` or ``"points"``.
+    """
+
+    shape: tuple[int, ...]
+    num_classes: int | None
+    value_range: tuple[float, float]
+    modality: Modality
+
+    def to_float(self, samples: Tensor) -> Tensor:
+        """uint8 images of 0..255 to float32 in ``value_range``; float samples pass unchanged."""
+        if samples.dtype != torch.uint8:
+            return samples
+        low, high = self.value_range
+        return samples.to(torch.float32).mul_((high - low) / 255).add_(low)
+
+    def to_uint8(self, samples: Tensor) -> Tensor:
+        """Samples in ``value_range`` to uint8 images of 0..255, rounded; what lies outside is clamped."""
+        if samples.dtype == torch.uint8:
+            return samples
+        low, high = self.value_range
+        return samples.float().sub(low).mul_(255 / (high - low)).round_().clamp_(0, 255).to(torch.uint8)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, for a checkpoint."""
+        return {**asdict(self), "shape": list(self.shape), "value_range": list(self.value_range)}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> DataSpec:
+        """The inverse of `to_dict`."""
+        low, high = plain["value_range"]
+        return cls(tuple(plain["shape"]), plain["num_classes"], (low, high), plain["modality"])
+
+
+class Batch(NamedTuple):
+    """Reals as the storage holds them: ``samples [N, C, H, W]`` uint8 or ``[N, D]`` float32; ``labels [N]`` int64."""
+
+    samples: Tensor
+    labels: Tensor | None
+
+
+class DiscriminatorOutput(NamedTuple):
+    """``logits [N, ...]`` (patches or positions are reduced by the mean), and what some objectives need besides."""
+
+    logits: Tensor
+    features: Tensor | None = None
+    class_logits: Tensor | None = None
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Maps latents to samples in the spec's value range. An ``nn.Module`` built as ``Class(..., spec=spec)``."""
+
+    latent_dim: int
+
+    def __call__(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """``z [N, latent_dim]``, ``labels [N]`` int64 or None -> samples ``[N, *spec.shape]``."""
+        ...
+
+    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """``[n, latent_dim]`` float32 from the prior, on the device of ``generator`` (None: on that of the weights)."""
+        ...
+
+
+@runtime_checkable
+class Discriminator(Protocol):
+    """Tells real from fake. An ``nn.Module`` built as ``Class(..., spec=spec)``."""
+
+    def __call__(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
+        """``x [N, *spec.shape]``, ``labels [N]`` int64 or None."""
+        ...
+
+
+@dataclass
+class Step:
+    """What a term of an objective may look at during one step of D or G.
+
+    Attributes:
+        generator, discriminator, augment: the networks; ``augment`` is the identity unless configured.
+        real: reals ``[N, ...]`` float in the value range, before augmentation.
+        fake: fakes ``[M, ...]``, before augmentation; carry gradients in a G step only.
+        real_labels, fake_labels: ``[N]``, ``[M]`` int64, or None for an unconditional model.
+        latents: ``[M, latent_dim]``, those of ``fake``.
+        real_output, fake_output: what D said of them in this step; ``real_output`` is None in a G step unless the
+            loss needed it.
+        images_seen: reals shown to D before this generator update, over all devices.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    augment: nn.Module
+    real: Tensor
+    fake: Tensor
+    real_labels: Tensor | None
+    fake_labels: Tensor | None
+    latents: Tensor
+    real_output: DiscriminatorOutput | None
+    fake_output: DiscriminatorOutput
+    images_seen: int
+
+    def logits(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """D's logits ``[len(x), ...]`` of augmented ``x``: what gradient penalties differentiate with respect to x."""
+        output: DiscriminatorOutput = self.discriminator(self.augment(x), labels)
+        return output.logits
+
+
+@runtime_checkable
+class Term(Protocol):
+    """One more scalar in the objective of D or G, such as a gradient penalty.
+
+    A term that is due every ``interval`` steps counts ``weight * interval`` when it is: its expected share is that of
+    every step (lazy regularisation; Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN",
+    appendix B).
+    """
+
+    weight: float
+    interval: int
+    applies_to: Literal["discriminator", "generator"]
+
+    def __call__(self, step: Step) -> Tensor:
+        """The unweighted term, a float32 scalar."""
+        ...
+
+
+@runtime_checkable
+class Constraint(Protocol):
+    """A projection of a network's weights after each of its optimizer steps, such as weight clipping."""
+
+    applies_to: Literal["discriminator", "generator"]
+
+    def project(self, network: nn.Module) -> None:
+        """Changes the weights of ``network`` in place."""
+        ...
+
+
+class System(Protocol):
+    """What callbacks, sampling, evaluation and comparison know of a model: no discriminator is assumed.
+
+    A LightningModule built as ``Class(..., spec=spec, optim=optim)`` with these besides.
+
+    Attributes:
+        spec: of the data it was built for.
+        sampler: maps latents to samples; EMA follows it, sampling and evaluation use it.
+        batches_per_step: how many batches of reals one generator update takes (n_critic for a GAN).
+        conditional: whether ``sampler`` wants labels.
+    """
+
+    spec: DataSpec
+    batches_per_step: int
+    conditional: bool
+
+    @property
+    def sampler(self) -> nn.Module:
+        """See above."""
+        ...
+
+    def previews(self, reals: Tensor) -> dict[str, Tensor]:
+        """Further pictures of this model by name, each ``[N, *spec.shape]``, such as a VAE's reconstructions."""
+        ...

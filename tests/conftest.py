@@ -1,0 +1,97 @@
+"""What the tests share: real data where it lies, a cache of their own, and runs in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from adversaria.config import conf_dir
+from adversaria.runs import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: networks, batches and scores of the smallest useful size, for tests of everything around them
+TINY = (
+    "model.generator.width=8",
+    "model.discriminator.width=8",
+    "data.batch_size=8",
+    "metrics=none",
+    "callbacks.samples.count=4",
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of the real data archives; tests that need it are skipped by name where it is absent."""
+    folder = Path(os.environ.get("ADVERSARIA_SHARED", ROOT.parent / "shared" / "data"))
+    if not (folder / "mnist-idx.tar.xz").is_file():
+        pytest.skip(f"needs the data archives in {folder} (set ADVERSARIA_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("ADVERSARIA_CACHE", str(tmp_path_factory.mktemp("cache")))
+    patch.delenv("ADVERSARIA_RUN_DIR", raising=False)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def _clean_state() -> Iterator[None]:
+    torch.manual_seed(0)
+    yield
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory is a temporary folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def config_of(*overrides: str, name: str = "train", folder: Path | None = None) -> dict[str, Any]:
+    """The resolved config of a command line."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(folder or conf_dir()), version_base="1.3"):
+        return OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
+
+
+@pytest.fixture(scope="session")
+def make_config() -> Callable[..., dict[str, Any]]:
+    """``make_config("model=dcgan", name="train", folder=None)``: the resolved config of a command line."""
+    return config_of
+
+
+@pytest.fixture
+def train_run(tmp_path: Path) -> Callable[..., Run]:
+    """``train_run("name", "model=mlp", ...)``: trains in ``tmp_path/name``, without the command line around it."""
+
+    def make(name: str, *overrides: str) -> Run:
+        from adversaria.training import build_experiment, train
+
+        config = config_of(*overrides)
+        run = Run(tmp_path / name)
+        with run.started({k: v for k, v in config.items() if k != "trust"}, list(overrides)):
+            run.write_result(train(build_experiment(config), run))
+        return run
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny() -> tuple[str, ...]:
+    """Overrides that make an image run as small as possible."""
+    return TINY

@@ -1,0 +1,161 @@
+"""Every file in every group of ``conf/`` composes, builds, trains, saves, loads and samples; newcomers included."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import adversaria
+import adversaria.errors
+from adversaria.config import conf_dir, flatten
+from adversaria.runs import Run
+
+GROUPS = {
+    group.name: sorted(file.stem for file in group.glob("*.yaml"))
+    for group in sorted(conf_dir().iterdir())
+    if group.is_dir() and group.name not in ("hydra", "local")
+}
+CHOICES = [(group, name) for group, names in GROUPS.items() for name in names]
+
+#: what a choice needs beside it, because it is made for other data or for another loss
+NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("data", "ring8"): ("model=mlp",),
+    ("data", "grid25"): ("model=mlp",),
+    ("metrics", "modes"): ("data=ring8", "model=mlp"),
+    ("trainer", "ddp"): ("trainer.devices=1", "trainer.strategy=auto"),
+    ("trainer", "ddp_cpu"): ("trainer.devices=1", "trainer.strategy=auto"),
+    ("logger", "wandb"): ("logger.wandb.offline=true",),
+}
+#: choices that need what is not installed or not downloaded here: the module or file to look for
+REQUIRES = {("logger", "wandb"): "wandb", ("logger", "mlflow"): "mlflow"}
+SMALL = (
+    "data.batch_size=4",
+    "trainer.max_steps=2",
+    "callbacks.samples.count=4",
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+)
+
+
+@pytest.fixture(scope="session")
+def class_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real handwritten digits as RGB files in class folders: stands where a data set would be downloaded to."""
+    from sklearn.datasets import load_digits
+
+    root = tmp_path_factory.mktemp("folders")
+    images, labels = load_digits(return_X_y=True)
+    for which, rows in (("train", slice(0, 60)), ("test", slice(60, 90))):
+        for i, (image, label) in enumerate(zip(images[rows], labels[rows], strict=True)):
+            file = root / which / str(label) / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            grey = (image.reshape(8, 8) * 15.9).astype(np.uint8)
+            Image.fromarray(grey).convert("RGB").resize((32, 32)).save(file)
+    return root
+
+
+def overrides_for(group: str, name: str, class_folders: Path) -> list[str]:
+    """The command line that tries one choice on the smallest scale."""
+    overrides = [*SMALL, f"{group}={name}", *NEEDS.get((group, name), ())]
+    if group != "metrics":
+        overrides.append("metrics=none")
+    elif name != "none":
+        overrides.append("metrics.count=64")
+    if group == "data":
+        node = yaml.safe_load((conf_dir() / "data" / f"{name}.yaml").read_text())["data"]
+        if "root" in node and name != "digits":
+            overrides += [f"data.root={class_folders}", "data.size=32"]
+    return overrides
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES, ids=[f"{group}={name}" for group, name in CHOICES])
+def test_choice_trains_saves_loads_and_samples(
+    train_run: Callable[..., Run],
+    class_folders: Path,
+    group: str,
+    name: str,
+) -> None:
+    if module := REQUIRES.get((group, name)):
+        pytest.importorskip(module)
+    try:
+        run = train_run("run", *overrides_for(group, name, class_folders))
+    except adversaria.errors.UserError as error:
+        if "could not be downloaded" not in str(error):
+            raise
+        pytest.skip(str(error))
+    result = run.read_result() or {}
+    assert result["status"] == "finished"
+    sampler = adversaria.load(run.path)
+    samples = sampler.sample(5)
+    assert samples.shape == (5, *sampler.spec.shape)
+    assert torch.isfinite(samples).all()
+
+
+def test_every_choice_says_in_a_comment_what_it_is() -> None:
+    for group, name in CHOICES:
+        lines = (conf_dir() / group / f"{name}.yaml").read_text().splitlines()
+        comments = [line for line in lines[:2] if line.startswith("# ") and "@package" not in line]
+        assert comments, f"{group}/{name}.yaml begins without a comment"
+
+
+def test_precedence_is_command_line_then_experiment_then_model_then_data(
+    make_config: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(conf_dir(), tmp_path / "conf")
+    (folder / "experiment").mkdir(exist_ok=True)
+    (folder / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n# x\ndefaults:\n  - override /model: sndcgan\n  - override /loss: wasserstein\n"
+        "trainer: {max_steps: 77}\noptim: {n_critic: 3}\n"
+    )
+    config = make_config("experiment=mine", folder=folder)
+    assert config["model"]["generator"]["_target_"].endswith("SNDCGANGenerator")
+    assert config["loss"]["d_loss"]["_target_"].endswith("wasserstein_d")
+    assert (config["trainer"]["max_steps"], config["optim"]["n_critic"]) == (77, 3)
+    config = make_config("experiment=mine", "model=dcgan", "discriminator=mlp", "trainer.max_steps=5", folder=folder)
+    assert config["model"]["generator"]["_target_"].endswith("DCGANGenerator")
+    assert config["model"]["discriminator"]["_target_"].endswith("MLPDiscriminator")
+    assert config["trainer"]["max_steps"] == 5
+
+
+def test_names_that_scripts_rely_on(make_config: Callable[..., dict[str, Any]]) -> None:
+    """The command-line surface is frozen: what is in here may be added to, never renamed."""
+    train = flatten(make_config())
+    for key in (
+        "run_dir",
+        "seed",
+        "trust",
+        "data.root",
+        "data.size",
+        "data.batch_size",
+        "data.storage",
+        "optim.n_critic",
+        "trainer.max_steps",
+        "trainer.precision",
+        "trainer.devices",
+        "callbacks.checkpoint.every_n_steps",
+        "callbacks.evaluation.every_n_steps",
+        "callbacks.samples.every_n_steps",
+        "callbacks.ema.half_life",
+        "callbacks.ema.ramp_up",
+    ):
+        assert key in train, key
+    assert "metrics" in make_config()
+    make_config("debug=fast")
+    keys = set()
+    for name in ("sample", "evaluate"):
+        raw = yaml.safe_load((conf_dir() / f"{name}.yaml").read_text())
+        keys |= set(raw)
+    assert {"checkpoint", "count", "format", "labels", "interpolate", "truncation", "out"} <= keys
+
+
+def test_published_losses_follow_their_models(make_config: Callable[..., dict[str, Any]]) -> None:
+    assert make_config("model=vae").get("loss") in (None, {})
+    assert make_config("penalty=[r1,r2]")["penalty"].keys() == {"r1", "r2"}
+    assert make_config("penalty=none")["penalty"] == {}

@@ -1,0 +1,286 @@
+"""The alternating steps: what they compute, how often, and that the fast path computes the same."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from lightning import Trainer
+
+from adversaria.build import build_system
+from adversaria.data.module import DataModule
+from adversaria.errors import UserError
+from adversaria.runs import Run
+from adversaria.training import build_experiment
+from adversaria.types import DataSpec
+
+POINTS = (
+    "model=mlp",
+    "data=ring8",
+    "data.count=1000",
+    "data.batch_size=16",
+    "model.generator.width=16",
+    "model.discriminator.width=16",
+    "trainer.accelerator=cpu",
+)
+
+
+def one_update(config: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The state dict after a single update, without callbacks."""
+    experiment = build_experiment(config)
+    trainer = Trainer(
+        max_steps=1,
+        max_epochs=-1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+    )
+    trainer.fit(experiment.system, datamodule=experiment.data)
+    return {name: value.clone() for name, value in experiment.system.state_dict().items()}
+
+
+@pytest.mark.parametrize("n_critic", [1, 2, 5])
+def test_max_steps_counts_generator_updates(train_run: Callable[..., Run], n_critic: int) -> None:
+    run = train_run(
+        "run",
+        *POINTS,
+        "metrics=modes",
+        "trainer.max_steps=10",
+        "trainer.log_every_n_steps=2",
+        "callbacks.evaluation.every_n_steps=4",
+        "callbacks.samples.every_n_steps=5",
+        "schedule=linear",
+        f"optim.n_critic={n_critic}",
+    )
+    checkpoint = torch.load(run.last, weights_only=True)
+    g_state, d_state = (state["state"] for state in checkpoint["optimizer_states"])
+    assert {int(s["step"]) for s in g_state.values()} == {10}
+    assert {int(s["step"]) for s in d_state.values()} == {10 * n_critic}
+    assert checkpoint["global_step"] == 10
+    result = run.read_result() or {}
+    assert result["generator_updates"] == 10
+    assert result["images_seen"] == 10 * n_critic * 16
+    assert sorted(path.name for path in run.samples.glob("0*.png")) == ["000005.png", "000010.png"]
+    with open(run.path / "metrics.csv") as file:
+        rows = {int(row["step"]): row for row in csv.DictReader(file)}
+    assert sorted(rows) == [2, 4, 6, 8, 10]
+    assert [step for step, row in rows.items() if row["score/modes_covered"]] == [4, 8, 10]
+    # the rate of update u (from 0) of 10 is 1 - u/10 of the initial one, and step s logs update s - 1
+    for step, row in rows.items():
+        assert float(row["rate/generator"]) == pytest.approx(2e-4 * (1 - (step - 1) / 10), rel=1e-4)
+        assert int(row["images_seen"]) == step * n_critic * 16
+
+
+def test_joint_and_separate_discriminator_pass_are_equal(
+    make_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(*POINTS, "metrics=none")
+    joint = one_update(config)
+    import adversaria.gan
+
+    monkeypatch.setattr(adversaria.gan, "mixes_samples", lambda _: True)
+    separate = one_update(config)
+    assert joint.keys() == separate.keys()
+    for name in joint:
+        torch.testing.assert_close(joint[name], separate[name], rtol=1e-5, atol=1e-7)
+
+
+def test_batchnorm_forbids_the_joint_pass(make_config: Callable[..., Any]) -> None:
+    def joint(*overrides: str) -> bool:
+        config = make_config("model=dcgan", *overrides)
+        return build_system(config, DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image")).joint_pass  # type: ignore[attr-defined]
+
+    assert not joint()
+    assert joint("discriminator=sndcgan")
+
+
+@pytest.mark.parametrize("penalty", ["none", "r1"])
+def test_accumulated_gradients_are_those_of_the_whole_batch(make_config: Callable[..., Any], penalty: str) -> None:
+    # SGD, because Adam turns a rounding error in a vanishing gradient into a whole step
+    config = (*POINTS, "metrics=none", f"penalty={penalty}", "optim=sgd")
+    whole = one_update(make_config(*config))
+    parts = one_update(make_config(*config, "optim.accumulate=4"))
+    start = build_experiment(make_config(*config)).system.state_dict()
+    for name in whole:
+        torch.testing.assert_close(parts[name], whole[name], rtol=1e-5, atol=1e-7)
+        assert not torch.equal(whole[name], start[name]), f"{name} did not move"
+
+
+def test_lazy_penalty_counts_interval_times_when_due(make_config: Callable[..., Any]) -> None:
+    system: Any = build_system(
+        make_config(*POINTS, "penalty=r1", "penalty.r1.interval=4", "penalty.r1.weight=3"),
+        DataSpec((2,), None, (-1.0, 1.0), "points"),
+    )
+    system.terms["r1"].__class__.__call__, original = (
+        (lambda self, step: torch.tensor(2.0)),
+        system.terms["r1"].__class__.__call__,
+    )
+    try:
+        totals = [float(system._due_terms("discriminator", k, None, {})) for k in range(9)]
+    finally:
+        system.terms["r1"].__class__.__call__ = original
+    assert totals == [24.0, 0, 0, 0, 24.0, 0, 0, 0, 24.0]
+
+
+def test_generator_step_leaves_the_discriminator_alone(make_config: Callable[..., Any]) -> None:
+    """Neither gradients nor running statistics of D move in a G step."""
+    config = make_config("model=dcgan", "metrics=none", "data.batch_size=8", "trainer.accelerator=cpu")
+    experiment = build_experiment(config)
+    system: Any = experiment.system
+    seen: dict[str, Any] = {}
+    original = system._generator_step
+
+    def watched(*arguments: Any) -> torch.Tensor:
+        before = {k: v.clone() for k, v in system.discriminator.state_dict().items()}
+        loss = original(*arguments)
+        seen["moved"] = [k for k, v in system.discriminator.state_dict().items() if not torch.equal(v, before[k])]
+        seen["gradients"] = [p for p in system.discriminator.parameters() if p.grad is not None and p.grad.any()]
+        return loss
+
+    system._generator_step = watched
+    trainer = Trainer(
+        max_steps=1,
+        max_epochs=-1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        limit_val_batches=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(system, datamodule=experiment.data)
+    assert seen == {"moved": [], "gradients": []}
+
+
+def test_weight_clipping_holds_after_every_step(train_run: Callable[..., Run]) -> None:
+    run = train_run(
+        "run",
+        *POINTS,
+        "metrics=none",
+        "trainer.max_steps=3",
+        "loss=wasserstein",
+        "penalty=weight_clipping",
+        "optim=rmsprop",
+    )
+    state = torch.load(run.last, weights_only=True)["state_dict"]
+    assert all(v.abs().max() <= 0.01 for k, v in state.items() if k.startswith("discriminator."))
+    assert any(v.abs().max() > 0.01 for k, v in state.items() if k.startswith("generator."))
+
+
+def test_gradient_norms_are_clipped(make_config: Callable[..., Any]) -> None:
+    """With SGD of rate 1 an update moves the weights by the gradient, at most the given norm."""
+    config = make_config(
+        *POINTS,
+        "metrics=none",
+        "optim=sgd",
+        "optim.generator.lr=1",
+        "optim.discriminator.lr=1",
+        "optim.clip_norm=0.001",
+    )
+    start, end = build_experiment(config).system.state_dict(), one_update(config)
+    for network in ("generator", "discriminator"):
+        moved = [(end[k] - start[k]).norm() for k in end if k.startswith(network)]
+        assert float(torch.stack(moved).norm()) == pytest.approx(0.001, rel=1e-2)
+
+
+def test_conditional_networks_must_agree(make_config: Callable[..., Any]) -> None:
+    with pytest.raises(UserError, match=r"conditional.* differ"):
+        build_system(make_config("model.generator.conditional=true"), DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image"))
+
+
+def test_ranks_and_steps_draw_different_latents() -> None:
+    from adversaria.stepping import seed_step
+
+    def draw(*key: int) -> torch.Tensor:
+        seed_step(*key, torch.device("cpu"))
+        return torch.randn(8)
+
+    keys = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
+    draws = [draw(*key) for key in keys]
+    assert all(not torch.equal(a, b) for i, a in enumerate(draws) for b in draws[:i])
+    assert torch.equal(draw(*keys[2]), draws[2])
+
+
+def test_labels_of_fakes_occur_as_often_as_those_of_reals(make_config: Callable[..., Any]) -> None:
+    system: Any = build_system(make_config("model=cgan"), DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image"))
+    reals = torch.tensor([7] * 900 + [2] * 100)
+    _, labels = system._draw(20_000, reals)
+    assert set(labels.tolist()) == {2, 7}
+    assert float((labels == 2).float().mean()) == pytest.approx(0.1, abs=0.01)
+
+
+def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
+    train_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adversaria.gan import GAN
+
+    original = GAN._generator_step
+
+    def poisoned(self: GAN, *arguments: Any) -> torch.Tensor:
+        loss = original(self, *arguments)
+        return loss * float("nan") if self.global_step == 12 else loss
+
+    monkeypatch.setattr(GAN, "_generator_step", poisoned)
+    run = train_run(
+        "run",
+        *POINTS,
+        "metrics=modes",
+        "trainer.max_steps=40",
+        "trainer.log_every_n_steps=5",
+        "callbacks.checkpoint.every_n_steps=5",
+        "callbacks.evaluation.every_n_steps=20",
+    )
+    result = run.read_result() or {}
+    assert result["status"] == "diverged"
+    checkpoint = torch.load(run.last, weights_only=True)
+    assert checkpoint["global_step"] == 10
+    assert all(v.isfinite().all() for v in checkpoint["state_dict"].values())
+
+
+def test_non_finite_weights_are_never_saved(train_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    from adversaria.gan import GAN
+
+    original = GAN._generator_step
+
+    def poisoned(self: GAN, *arguments: Any) -> torch.Tensor:
+        loss = original(self, *arguments)
+        if self.global_step == 10:
+            next(self.generator.parameters()).data.flatten()[0] = float("inf")
+        return loss
+
+    monkeypatch.setattr(GAN, "_generator_step", poisoned)
+    run = train_run("run", *POINTS, "metrics=none", "trainer.max_steps=40", "callbacks.checkpoint.every_n_steps=5")
+    assert (run.read_result() or {})["status"] == "diverged"
+    assert torch.load(run.last, weights_only=True)["global_step"] == 5
+
+
+def test_decoded_reals_reach_the_system(make_config: Callable[..., Any]) -> None:
+    """Mirroring happens in the seeded step: the same step decodes the same batch to the same reals."""
+    experiment = build_experiment(make_config("model=dcgan", "data.mirror=true", "metrics=none", "data.batch_size=8"))
+    data: DataModule = experiment.data
+    batch = data.reals(0, 0, 1, 8)
+    torch.manual_seed(1)
+    first, labels = data.decode(batch)
+    torch.manual_seed(1)
+    second, _ = data.decode(batch)
+    assert torch.equal(first, second)
+    assert first.min() >= -1
+    assert first.max() <= 1
+    assert labels is not None
+    assert not torch.equal(first, experiment.system.spec.to_float(batch.samples))
+
+
+def test_parts_cut_every_tensor_alike() -> None:
+    from adversaria.gan import GAN
+
+    parts = list(GAN._parts(2, torch.arange(6), None, torch.arange(4)))
+    assert [[None if t is None else t.tolist() for t in part] for part in parts] == [
+        [[0, 1, 2], None, [0, 1]],
+        [[3, 4, 5], None, [2, 3]],
+    ]
