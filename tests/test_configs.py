@@ -72,6 +72,8 @@ def overrides_for(group: str, name: str, class_folders: Path) -> list[str]:
         node = yaml.safe_load((conf_dir() / "data" / f"{name}.yaml").read_text())["data"]
         if "root" in node and name != "digits":
             overrides += [f"data.root={class_folders}", "data.size=32"]
+    if group == "experiment":
+        overrides.append(f"data.root={class_folders}")
     return overrides
 
 

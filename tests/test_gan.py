@@ -122,7 +122,9 @@ def test_lazy_penalty_counts_interval_times_when_due(make_config: Callable[..., 
         system.terms["r1"].__class__.__call__,
     )
     try:
-        totals = [float(system._due_terms("discriminator", k, None, {})) for k in range(9)]
+        zero = torch.zeros(())
+        due = [system._due_terms("discriminator", k) for k in range(9)]
+        totals = [float(system._add_terms(zero, terms, None, {})) for terms in due]
     finally:
         system.terms["r1"].__class__.__call__ = original
     assert totals == [24.0, 0, 0, 0, 24.0, 0, 0, 0, 24.0]
@@ -284,3 +286,28 @@ def test_parts_cut_every_tensor_alike() -> None:
         [[0, 1, 2], None, [0, 1]],
         [[3, 4, 5], None, [2, 3]],
     ]
+
+
+def test_bfloat16_stays_close_to_the_reference_arithmetic(train_run: Callable[..., Run]) -> None:
+    def losses(name: str, precision: str) -> list[float]:
+        run = train_run(
+            name,
+            "model=dcgan",
+            "model.discriminator.batch_norm=false",
+            "model.generator.width=8",
+            "model.discriminator.width=8",
+            "penalty=r1",
+            "penalty.r1.weight=1",
+            "metrics=none",
+            "data.batch_size=16",
+            "trainer.max_steps=5",
+            "trainer.log_every_n_steps=5",
+            "trainer.accelerator=cpu",
+            f"trainer.precision={precision}",
+        )
+        with open(run.path / "metrics.csv") as file:
+            [row] = csv.DictReader(file)
+        assert all(v.dtype != torch.bfloat16 for v in torch.load(run.last, weights_only=True)["state_dict"].values())
+        return [float(row[f"loss/{loss}"]) for loss in ("discriminator", "generator")]
+
+    assert losses("fast", "bf16-mixed") == pytest.approx(losses("reference", "32-true"), abs=0.05)

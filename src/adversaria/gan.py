@@ -6,6 +6,7 @@ Goodfellow et al. 2014, "Generative Adversarial Nets", algorithm 1, with the ste
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -16,7 +17,7 @@ from adversaria.errors import UserError
 from adversaria.layers.batch_norm import frozen_statistics, mixes_samples
 from adversaria.losses import AdversarialLoss
 from adversaria.optim import Optim, make_optimizer
-from adversaria.stepping import SteppedModule
+from adversaria.stepping import SteppedModule, sum_of
 from adversaria.types import Batch, Constraint, DataSpec, DiscriminatorOutput, Step, Term
 
 
@@ -74,6 +75,7 @@ class GAN(SteppedModule):
         # With BatchNorm the reals' and fakes' statistics would mix; without it one pass costs less than two.
         self.joint_pass = not mixes_samples(discriminator)
         self._frozen_statistics = frozen_statistics(discriminator)
+        self._d_parameters = [p for p in discriminator.parameters() if p.requires_grad]
 
     @property
     def sampler(self) -> nn.Module:
@@ -112,33 +114,33 @@ class GAN(SteppedModule):
         self, optimizer: Optimizer, index: int, batch: tuple[Tensor | None, ...], values: dict[str, Tensor]
     ) -> Tensor:
         """One step of D on reals and fakes of equal number; ``index`` counts D steps over the whole run."""
-        total = torch.zeros((), device=self.device)
+        losses = []
         for real, labels, latents, fake, fake_labels in self._parts(self.optim.accumulate, *batch):
             assert real is not None
             assert latents is not None
             assert fake is not None
             real_output, fake_output = self._discriminate(real, labels, fake, fake_labels)
             loss = self.loss.d_loss(real_output.logits, fake_output.logits)
-            step = self._step(real, labels, latents, fake, fake_labels, real_output, fake_output)
-            loss = loss + self._due_terms("discriminator", index, step, values)
-            self.manual_backward(loss / self.optim.accumulate)
-            total += loss.detach() / self.optim.accumulate
+            if due := self._due_terms("discriminator", index):
+                step = self._step(real, labels, latents, fake, fake_labels, real_output, fake_output)
+                loss = self._add_terms(loss, due, step, values)
+            losses.append(self.backward_part(loss))
         self.step_uncounted(optimizer)
         self._project("discriminator", self.discriminator)
         if self.log_due:
             for name, output in (("real", real_output), ("fake", fake_output)):
                 logits = output.logits.detach().float()
                 values |= {f"logits/{name}_mean": logits.mean(), f"logits/{name}_std": logits.std(correction=0)}
-        return total
+        return sum_of(losses)
 
     def _generator_step(self, optimizer: Any, real: Tensor, labels: Tensor | None, values: dict[str, Tensor]) -> Tensor:
         """One step of G, the one that counts as an update."""
         count = self.optim.generator_batch or len(real)
         real_labels = None if labels is None else labels[-len(real) :]
         latents, fake_labels = self._draw(count, labels)
-        total = torch.zeros((), device=self.device)
+        losses = []
         # D's weights need no gradient here and its running statistics belong to its own steps.
-        with self.toggled_optimizer(optimizer), self._frozen_statistics:
+        with self._frozen_discriminator(), self._frozen_statistics:
             for z, y, x, x_labels in self._parts(self.optim.accumulate, latents, fake_labels, real, real_labels):
                 assert z is not None
                 assert x is not None
@@ -149,13 +151,24 @@ class GAN(SteppedModule):
                     with torch.no_grad():
                         real_output = self.discriminator(self.augment(x), x_labels)
                 loss = self.loss.g_loss(fake_output.logits, None if real_output is None else real_output.logits)
-                step = self._step(x, x_labels, z, fake, y, real_output, fake_output)
-                loss = loss + self._due_terms("generator", self.global_step, step, values)
-                self.manual_backward(loss / self.optim.accumulate)
-                total += loss.detach() / self.optim.accumulate
+                if due := self._due_terms("generator", self.global_step):
+                    step = self._step(x, x_labels, z, fake, y, real_output, fake_output)
+                    loss = self._add_terms(loss, due, step, values)
+                losses.append(self.backward_part(loss))
             self.step_counted(optimizer)
         self._project("generator", self.generator)
-        return total
+        return sum_of(losses)
+
+    @contextmanager
+    def _frozen_discriminator(self) -> Iterator[None]:
+        """D's weights take no gradients inside the block."""
+        for parameter in self._d_parameters:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in self._d_parameters:
+                parameter.requires_grad_(True)
 
     def _discriminate(
         self, real: Tensor, labels: Tensor | None, fake: Tensor, fake_labels: Tensor | None
@@ -168,16 +181,17 @@ class GAN(SteppedModule):
         n = len(real)
         return _rows(output, slice(None, n)), _rows(output, slice(n, None))
 
-    def _due_terms(
-        self, network: Literal["discriminator", "generator"], index: int, step: Step, values: dict[str, Tensor]
-    ) -> Tensor:
-        """The weighted sum of the terms of ``network`` that are due at step ``index`` (see `Term`)."""
-        total = torch.zeros((), device=self.device)
-        for name, term in self.terms.items():
-            if term.applies_to == network and index % term.interval == 0:
-                values[f"loss/{name}"] = value = term(step)
-                total = total + term.weight * term.interval * value
-        return total
+    def _due_terms(self, network: Literal["discriminator", "generator"], index: int) -> dict[str, Term]:
+        """The terms of ``network`` that are due at step ``index`` (see `Term`)."""
+        return {n: t for n, t in self.terms.items() if t.applies_to == network and index % t.interval == 0}
+
+    @staticmethod
+    def _add_terms(loss: Tensor, due: Mapping[str, Term], step: Step, values: dict[str, Tensor]) -> Tensor:
+        """``loss`` and the weighted terms; each term also goes into ``values``."""
+        for name, term in due.items():
+            values[f"loss/{name}"] = value = term(step)
+            loss = loss + term.weight * term.interval * value
+        return loss
 
     def _project(self, network: Literal["discriminator", "generator"], module: nn.Module) -> None:
         for constraint in self.constraints:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 
@@ -43,6 +44,7 @@ class CSV(Logger):
         """Lightning asks for one."""
         return ""
 
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Adds to the row of ``step``; the rows of earlier steps are in the file by then."""
         if self._row and self._row["step"] != step:
@@ -52,6 +54,7 @@ class CSV(Logger):
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
         """Nothing: ``config.yaml`` holds them."""
 
+    @rank_zero_only
     def save(self) -> None:
         """Writes the row that is being collected."""
         if not self._row:
@@ -75,6 +78,7 @@ class CSV(Logger):
         with open(self.path, newline="") as file:
             return [row for row in csv.DictReader(file) if row.get("step") and None not in row.values()]
 
+    @rank_zero_only
     def _cut(self, resume_step: int) -> None:
         """Drops rows beyond ``resume_step``, and one that a kill left cut off."""
         rows = [row for row in self._read() if float(row["step"]) <= resume_step]

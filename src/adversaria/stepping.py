@@ -11,11 +11,14 @@ import math
 import struct
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -24,6 +27,9 @@ from adversaria.types import Batch, DataSpec
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
+
+
+_NO_CONTEXT = nullcontext()
 
 
 def step_seed(seed: int, rank: int, update: int, rollbacks: int) -> int:
@@ -101,6 +107,14 @@ def all_finite(module: nn.Module) -> bool:
     return not tensors or bool(torch.isfinite(torch.stack(torch._foreach_norm(tensors)).sum()))
 
 
+class NoProfiler(PassThroughProfiler):
+    """Profiles nothing, without making a context manager for each of a hundred hooks a step."""
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
+        """One context for all."""
+        return _NO_CONTEXT
+
+
 class SteppedModule(LightningModule):
     """The base of every system: one `training_step` is one generator update.
 
@@ -121,10 +135,19 @@ class SteppedModule(LightningModule):
         self.automatic_optimization = False
         self.spec, self.optim, self.seed = spec, optim, seed
         self.rollbacks = 0
+        self._plain_backward = False
         self.running_loss = RunningLoss()
         self.clock = Stopwatch()
         #: values of the last step for the loggers, on the device
         self.step_values: dict[str, Tensor] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes the name of each hook it calls, some fifty times a step; `nn.Module` would ask each time
+        whether it is a parameter."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     @property
     def datamodule(self) -> DataModule:
@@ -145,6 +168,20 @@ class SteppedModule(LightningModule):
         """No pictures besides samples, unless a system has some."""
         return {}
 
+    def on_train_start(self) -> None:
+        """Finds out whether `manual_backward` would do anything beyond calling ``loss.backward()``.
+
+        It does with several processes, with a gradient scaler, and for callbacks that listen; else its four rounds
+        of hooks a step cost a tenth of a small model's step.
+        """
+        hooks = ("on_before_backward", "on_after_backward")
+        listeners = [
+            c for c in self.trainer.callbacks for h in hooks if getattr(type(c), h) is not getattr(Callback, h)
+        ]
+        one_process = isinstance(self.trainer.strategy, SingleDeviceStrategy)
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        self._plain_backward = one_process and scaler is None and not listeners
+
     def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Seeds, sets the learning rates, and gives the reals ``[n, *shape]`` float and their labels ``[n]``."""
         update = self.global_step
@@ -156,6 +193,16 @@ class SteppedModule(LightningModule):
         """Keeps ``loss`` for the check of finiteness and ``values`` for the loggers."""
         self.running_loss.add(loss)
         self.step_values = {name: value.detach() for name, value in values.items()}
+
+    def backward_part(self, loss: Tensor) -> Tensor:
+        """Adds the gradients of one of ``optim.accumulate`` parts; returns its share of the loss, detached."""
+        if self.optim.accumulate > 1:
+            loss = loss / self.optim.accumulate
+        if self._plain_backward:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self.manual_backward(loss)
+        return loss.detach()
 
     def step_uncounted(self, optimizer: Optimizer) -> None:
         """An optimizer step that does not advance `global_step`, with the hooks and precision of one that does."""
@@ -180,6 +227,11 @@ class SteppedModule(LightningModule):
         """Writes ``values`` to every logger at the number of generator updates done."""
         for logger in self.loggers:
             logger.log_metrics(dict(values), step=self.global_step)
+
+
+def sum_of(losses: list[Tensor]) -> Tensor:
+    """The sum of scalars; the scalar itself if there is one."""
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
 def _nothing() -> None:

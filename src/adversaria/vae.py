@@ -84,7 +84,7 @@ class VAE(SteppedModule):
         reconstruction = 0.5 * error.log()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / real[0].numel()
         loss = reconstruction + self.beta * divergence
-        self.manual_backward(loss)
+        self.backward_part(loss)
         self.step_counted(self.optimizers())
         values = {"loss/elbo": loss, "loss/divergence": divergence, "loss/squared_error": error}
         self.end_step(loss, values)

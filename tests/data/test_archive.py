@@ -158,6 +158,24 @@ def test_a_cut_off_archive_gives_a_sentence(original: Path, ending: str, share: 
         read_all()
 
 
+@pytest.mark.parametrize("ending", [".tar.gz", ".tar.xz", ".zip"])
+def test_an_overwritten_archive_gives_a_sentence(original: Path, ending: str):
+    (original / "zeros.bin").write_bytes(bytes(range(256)) * 2000)
+    path = packed(original, ending)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"zeros.bin") + 9 if ending == ".zip" else len(data) // 2
+    data[start : start + 64] = b"\xff" * 64
+    path.write_bytes(data)
+
+    def read_all() -> None:
+        tree = open_tree(path)
+        for file in tree.files(tree.names()):
+            file.read()
+
+    with pytest.raises(UserError, match="damaged"):
+        read_all()
+
+
 def test_an_encrypted_zip_gives_a_sentence(tmp_path: Path):
     path = tmp_path / "secret.zip"
     with zipfile.ZipFile(path, "w") as archive:

@@ -105,10 +105,13 @@ def test_images_of_many_sizes_need_a_size(tmp_path: Path, folder: Make, draw: Dr
     assert data.spec.shape == (1, 5, 5)
 
 
-def test_the_second_start_decodes_nothing(pets: Path, folder: Make, no_decoding: Callable[[], None]):
+def test_the_second_start_decodes_and_writes_nothing(
+    pets: Path, folder: Make, no_decoding: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+):
     first = folder(pets)
     first.prepare()
     no_decoding()
+    monkeypatch.setattr("adversaria.data.cache.locked", lambda _: pytest.fail("the cache is written to"))
     second = folder(pets.rename(pets.with_name("moved")))
     second.prepare()
     assert second.identity("train") == first.identity("train")
@@ -131,6 +134,7 @@ def cut(path: Path) -> None:
     "damage",
     [
         lambda place: cut(place / "samples.u8"),
+        lambda place: (place / "samples.u8").write_bytes((place / "samples.u8").read_bytes() + b"x"),
         lambda place: cut(place / "labels.npy"),
         lambda place: cut(place / "meta.json"),
         lambda place: (place / "labels.npy").unlink(),
@@ -164,8 +168,17 @@ def test_an_interrupted_build_leaves_no_entry(
         patched.setattr("adversaria.data.cache._sync", interrupted)
         with pytest.raises(KeyboardInterrupt):
             folder(pets).prepare()
-    assert not list((tmp_path / "cache").glob("[!.]*"))
+    assert all(path.suffix == ".lock" for path in (tmp_path / "cache").iterdir())
     folder(pets).prepare()
+
+
+def test_what_a_killed_process_left_is_removed(pets: Path, folder: Make, tmp_path: Path):
+    folder(pets).prepare()
+    place = entry(tmp_path)
+    place.rename(place.with_name(f".{place.name}.0123.tmp"))
+    folder(pets).prepare()
+    assert not list((tmp_path / "cache").glob("*.tmp"))
+    assert entry(tmp_path) == place
 
 
 def test_two_builders_at_once_do_no_harm(pets: Path, folder: Make):
@@ -213,6 +226,23 @@ def test_few_corrupt_images_are_named_and_left_out(
     assert "0003_broken.png" in caplog.text
     assert data.split("train").samples[:, 0, 0, 0].tolist() == list(range(198))
     assert "2 unreadable images are left out" in data.description()
+
+
+def test_labels_and_splits_close_ranks_around_a_corrupt_image(tmp_path: Path, folder: Make, draw: Draw):
+    root = tmp_path / "photos"
+    for index in range(60):
+        draw(root / f"train/a/{index:02}.png", index)
+        draw(root / f"train/b/{index:02}.png", 100 + index)
+    draw(root / "test/a/0.png", 99)
+    draw(root / "test/b/0.png", 199)
+    (root / "train/a/30.png").write_bytes(b"no picture")
+    data = folder(root)
+    data.prepare()
+    for which, count in (("train", 119), ("test", 2)):
+        split = data.split(which)  # type: ignore[arg-type]
+        assert len(split) == count
+        assert split.labels is not None
+        assert split.labels.tolist() == (split.samples[:, 0, 0, 0] >= 100).astype(int).tolist()
 
 
 def test_many_corrupt_images_are_refused(tmp_path: Path, folder: Make, draw: Draw):

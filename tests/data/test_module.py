@@ -54,13 +54,14 @@ def test_a_loader_starts_anew_whenever_it_is_iterated(digits: Make):
 
 
 def test_batches_are_channels_last_rows_with_their_labels(digits: Make):
-    data = digits()
+    data = digits(channels=3)
     samples, labels = data.reals(0, 0, 1, len(data.split("train")))  # one whole epoch
-    assert samples.shape == (1433, 1, 8, 8)
+    assert samples.shape == (1433, 3, 8, 8)
     assert samples.dtype == torch.uint8
     assert samples.is_contiguous(memory_format=torch.channels_last)
     train = data.split("train")
-    seen = sorted((bytes(x.numpy().tobytes()), int(y)) for x, y in zip(samples, labels, strict=True))
+    rows = samples.permute(0, 2, 3, 1).numpy()
+    seen = sorted((x.tobytes(), int(y)) for x, y in zip(rows, labels, strict=True))
     assert train.labels is not None
     assert seen == sorted((x.tobytes(), int(y)) for x, y in zip(train.samples, train.labels, strict=True))
 
@@ -167,7 +168,7 @@ def test_asking_too_early_says_so():
 
 
 def test_decode_fills_the_value_range_and_keeps_channels_last(digits: Make):
-    data = digits()
+    data = digits(channels=3)
     batch = data.reals(0, 0, 1, 64)
     x, labels = data.decode(batch)
     assert (x.dtype, x.min().item(), x.max().item()) == (torch.float32, -1.0, 1.0)
@@ -177,7 +178,7 @@ def test_decode_fills_the_value_range_and_keeps_channels_last(digits: Make):
 
 
 def test_mirror_flips_about_half_and_follows_the_seed(digits: Make):
-    data = digits(mirror=True)
+    data = digits(mirror=True, channels=3)
     batch = data.reals(0, 0, 1, 400)
     torch.manual_seed(1)
     x, _ = data.decode(batch)

@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from adversaria.data.module import DataModule
-from adversaria.data.named import CIFAR10, MNIST, CelebA, Digits
+from adversaria.data.named import CIFAR10, MNIST, CelebA, Digits, FashionMNIST
 from adversaria.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
@@ -64,9 +64,9 @@ def mnist(common: dict[str, Any], root: Path | None, **options: Any) -> MNIST:
     return MNIST(**{**common, "name": "mnist", "root": root and str(root), "size": 32, "fit": "pad", **options})
 
 
-def write_idx(root: Path, count: int = 20, labels: int = 10) -> None:
+def write_idx(root: Path, name: str = "MNIST", count: int = 20) -> None:
     """Real digits in MNIST's own layout."""
-    raw = root / "MNIST/raw"
+    raw = root / name / "raw"
     raw.mkdir(parents=True)
     bunch = load_digits()
     images = np.kron(bunch.images[:count], np.ones((3, 3))).astype(np.uint8)
@@ -74,7 +74,7 @@ def write_idx(root: Path, count: int = 20, labels: int = 10) -> None:
     for part in ("train", "t10k"):
         header = np.array([0x803, count, 28, 28], ">i4").tobytes()
         (raw / f"{part}-images-idx3-ubyte").write_bytes(header + images.tobytes())
-        targets = (bunch.target[:count] % labels).astype(np.uint8)
+        targets = bunch.target[:count].astype(np.uint8)
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(np.array([0x801, count], ">i4").tobytes() + targets.tobytes())
 
 
@@ -106,6 +106,20 @@ def test_torchvisions_layout_that_does_not_fit_together_gives_a_sentence(tmp_pat
     path.write_bytes(path.read_bytes()[:-1] + b"\x63")  # a digit called 99
     with pytest.raises(UserError, match="belong together"):
         mnist(common, tmp_path / "labels").prepare()
+
+
+def test_another_set_of_the_same_layout_is_not_mistaken(tmp_path: Path, common: dict[str, Any]):
+    write_idx(tmp_path / "own", "FashionMNIST")
+    with tarfile.open(tmp_path / "own.tar", "w") as archive:
+        archive.add(tmp_path / "own", ".")
+    with pytest.raises(UserError, match=r"data\.download=true"):
+        mnist(common, tmp_path / "own").prepare()
+    with pytest.raises(UserError, match="neither images nor torchvision's files for mnist"):
+        mnist(common, tmp_path / "own.tar").prepare()
+    data = FashionMNIST(**{**common, "name": "fashion_mnist", "root": str(tmp_path / "own"), "size": 32, "fit": "pad"})
+    data.prepare()
+    assert data.class_names is not None
+    assert data.class_names[-1] == "Ankle boot"
 
 
 def test_class_folders_stand_in_for_a_named_set(tmp_path: Path, common: dict[str, Any], draw: Callable[..., None]):

@@ -73,7 +73,8 @@ def test_the_data_set_is_fixed_and_its_splits_differ():
     assert first.identity("train")["content"] != other_set.identity("train")["content"]
     train, test = (first.split(which).samples for which in ("train", "test"))
     assert len(test) == 2000
-    assert (train[:2000] != test).any(axis=1).all()
+    drawn = [torch.cdist(torch.from_numpy(points[:2000]), first.modes).argmin(1) for points in (train, test)]
+    assert (drawn[0] == drawn[1]).float().mean() < 0.2  # independent draws agree on one mode in eight
     low, high = first.spec.value_range
     assert low < train.min() < train.max() < high * 1.02
     assert not torch.equal(first.reals(0, 0, 1, 64).samples, other_run.reals(0, 0, 1, 64).samples)

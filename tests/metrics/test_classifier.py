@@ -94,7 +94,7 @@ def test_half_precision_is_what_is_hashed_and_kept() -> None:
     network = ClassifierNetwork(3, 5, 32).eval()
     arrays, about = to_arrays(network)
     back = from_arrays(arrays, about)
-    assert all(not array.dtype.kind == "f" or array.dtype == np.float16 for array in arrays.values())
+    assert all(array.dtype.kind != "f" or array.dtype == np.float16 for array in arrays.values())
     assert content_hash(to_arrays(back)[0]) == content_hash(arrays)
     assert {p.dtype for p in back.parameters()} == {torch.float32}
     assert not back.training
@@ -115,9 +115,9 @@ def test_native_size_is_not_resampled_and_constants_stay_constant() -> None:
         torch.testing.assert_close(
             network.resize(torch.full((2, 1, size, size), 200).byte()), torch.full((2, 1, 16, 16), 200 / 127.5 - 1)
         )
-    stripes = torch.zeros(1, 1, 64, 64).byte()
+    stripes = torch.zeros(1, 1, 48, 48).byte()
     stripes[..., ::2] = 255  # finer than the native size can show: only antialiasing makes them grey
-    assert float(network.resize(stripes).abs().max()) < 0.1
+    assert float(network.resize(stripes).abs().max()) < 0.2
 
 
 @pytest.mark.parametrize("mirror", [False, True])
@@ -125,13 +125,15 @@ def test_every_crop_is_a_shift_and_half_of_them_are_flipped_if_asked(mirror: boo
     images = torch.rand(60, 2, 8, 8)
     cropped = crop_and_flip(images, mirror, torch.Generator().manual_seed(0))
     padded = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="reflect")
-    flips = 0
+    flips, shifts = 0, set()
     for image, source in zip(cropped, padded, strict=True):
         windows = [source[:, y : y + 8, x : x + 8] for y in range(3) for x in range(3)]
-        plain = any(torch.equal(image, window) for window in windows)
-        flipped = any(torch.equal(image, window.flip(2)) for window in windows)
+        plain = {k for k, window in enumerate(windows) if torch.equal(image, window)}
+        flipped = {k for k, window in enumerate(windows) if torch.equal(image, window.flip(2))}
         assert plain or flipped
-        flips += flipped
+        flips += bool(flipped)
+        shifts |= plain | flipped
+    assert len(shifts) == 9
     assert 15 < flips < 45 if mirror else flips == 0
 
 

@@ -71,10 +71,14 @@ def test_random_states_are_put_back(device: torch.device) -> None:
     def state() -> tuple[object, ...]:
         return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
+    def draw_and_fail() -> None:
+        with untouched_rng(device):
+            random.random(), np.random.rand(), torch.rand(1)
+            raise KeyError
+
     before = state()
-    with pytest.raises(KeyError), untouched_rng(device):
-        random.random(), np.random.rand(), torch.rand(1)
-        raise KeyError
+    with pytest.raises(KeyError):
+        draw_and_fail()
     assert state() == before
 
 

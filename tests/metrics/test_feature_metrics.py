@@ -182,6 +182,18 @@ class TestCache:
         assert "made anew" in caplog.text
         assert path.read_bytes() == whole
 
+    def test_keeps_features_of_images_spread_over_the_split(
+        self, digits: Digits, device: torch.device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reference_module, "MAX_FEATURES", 100)
+        for _ in range(2):  # made, then read
+            kept = reference_module.reference_statistics(Pixels(), digits, "train", 128, device, tmp_path)
+            pixels = digits.split("train").samples.reshape(kept.count, 256) / 255
+            places = [round(k * (kept.count - 1) / 99) for k in range(100)]
+            assert kept.count == len(digits.split("train"))
+            np.testing.assert_allclose(kept.features.numpy(), pixels[places], rtol=1e-6)
+            np.testing.assert_allclose(kept.mean.numpy(), pixels.mean(0), rtol=1e-6)
+
     def test_that_cannot_be_written_is_done_without(
         self, digits: Digits, device: torch.device, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:

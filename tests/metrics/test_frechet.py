@@ -91,6 +91,17 @@ def test_both_formulas_agree_with_the_matrix_square_root() -> None:
     assert float(cross_trace_by_features(scaled, root)) == pytest.approx(expected, abs=1e-8)
 
 
+def test_many_samples_are_taken_in_parts() -> None:
+    factor, shift = random_matrix(3, 3, 0), random_matrix(1, 3, 1)[0]
+    assert distance(shift, factor, 0 * shift, factor, 9000) == pytest.approx(float(shift.square().sum()), abs=1e-6)
+
+
+def test_is_never_negative() -> None:
+    for seed in range(20):
+        features = random_matrix(40, 10, seed)
+        assert frechet_distance(features, features.mean(0), symmetric_root(features.T.cov())) >= 0
+
+
 def test_root_of_a_singular_matrix_is_exactly_as_singular() -> None:
     factor = random_matrix(3, 50, 0)
     root = symmetric_root(factor.T @ factor)

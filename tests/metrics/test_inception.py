@@ -41,7 +41,7 @@ def test_a_damaged_download_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / FILE).write_bytes(b"cut off")
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="are damaged; delete"):
         InceptionExtractor().load(data(), device, tmp_path)  # type: ignore[arg-type]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +39,31 @@ def test_every_cut_and_every_flipped_byte_is_noticed_or_harmless(tmp_path: Path)
         assert about == {"of": "test"}
 
 
-def test_pickles_and_other_files_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "x.npz"
-    np.savez(path, about=np.array([{"code": 1}], dtype=object))
+class Hostile:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("hostile",)
+
+
+def test_pickles_and_other_files_are_refused(in_tmp: Path) -> None:
+    path = in_tmp / "x.npz"
+    np.savez(path, about=np.array([Hostile()], dtype=object))
     with pytest.raises(BadFile):
         load_arrays(path)
+    assert not Path("hostile").exists()
     np.savez(path, **ARRAYS)
     with pytest.raises(BadFile):
         load_arrays(path)
     with pytest.raises(BadFile):
-        load_arrays(tmp_path / "missing.npz")
+        load_arrays(in_tmp / "missing.npz")
+
+
+def test_arrays_that_were_exchanged_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    save_arrays(path, ARRAYS, {"n": 1})
+    with np.load(path) as file:
+        np.savez(path, **{**file, "b": np.array(8)})
+    with pytest.raises(BadFile, match="changed"):
+        load_arrays(path)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +80,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("changed", [{"a": ARRAYS["a"].T}, {"a": ARRAYS["a"] + 1}, {"c": ARRAYS["a"]}])
+@pytest.mark.parametrize("changed", [{"a": ARRAYS["a"].reshape(4, 3)}, {"a": ARRAYS["a"] + 1}, {"c": ARRAYS["a"]}])
 def test_hash_sees_values_shapes_and_names(changed: dict[str, np.ndarray]) -> None:
     assert content_hash(changed) != content_hash({"a": ARRAYS["a"]})

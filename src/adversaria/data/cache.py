@@ -86,9 +86,12 @@ def get(folder: Path, name: str, key: dict[str, Any], write: Callable[[Path], Wr
         return entry
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / f".{place.name}.lock"):
+        with locked(folder / f".{place.name}.lock") as alone:
             # Another process may have made it while this one waited.
             if (entry := _open(place, key)) is None:
+                if alone:  # then what is unfinished was left by a process that was killed
+                    for leftover in folder.glob(f".{place.name}.*.tmp"):
+                        shutil.rmtree(leftover, ignore_errors=True)
                 _build(place, key, write)
                 entry = _open(place, key)
     except OSError as error:
@@ -101,8 +104,12 @@ def get(folder: Path, name: str, key: dict[str, Any], write: Callable[[Path], Wr
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds an advisory lock while inside; waits for the process that holds it. It ends with the process."""
+def locked(path: Path) -> Iterator[bool]:
+    """Holds an advisory lock while inside, which ends with the process; waits for another that holds it.
+
+    Gives False where the system or the file system knows no such locks.
+    """
+    alone = fcntl is not None
     with path.open("a") as handle:
         if fcntl is not None:
             try:
@@ -111,8 +118,8 @@ def locked(path: Path) -> Iterator[None]:
                 logger.info("waiting for another process that prepares the same data (%s)", path)
                 fcntl.flock(handle, fcntl.LOCK_EX)
             except OSError:
-                logger.debug("%s cannot be locked; the work may be done twice", path)
-        yield
+                alone = False
+        yield alone
 
 
 def _open(place: Path, key: dict[str, Any]) -> Entry | None:

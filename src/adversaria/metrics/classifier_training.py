@@ -123,5 +123,5 @@ def crop_and_flip(x: Tensor, mirror: bool, generator: torch.Generator) -> Tensor
         flip = torch.rand(n, generator=generator) < 0.5
         columns = torch.where(flip[:, None], columns.flip(1), columns)
     x = F.pad(x, (pad, pad, pad, pad), mode="reflect").permute(0, 2, 3, 1)  # [N, S + 2 pad, S + 2 pad, C]
-    picked = x[torch.arange(n)[:, None, None], rows[:, :, None].to(x.device), columns[:, None, :].to(x.device)]
-    return picked.permute(0, 3, 1, 2)  # channels-last in memory
+    places = torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]
+    return x[tuple(place.to(x.device) for place in places)].permute(0, 3, 1, 2)  # channels-last in memory

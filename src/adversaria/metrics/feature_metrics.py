@@ -96,7 +96,7 @@ class FeatureMetrics:
             UserError: the data are no images, or the extractor cannot work with them.
         """
         if data.spec.modality != "image":
-            raise UserError(f"metrics.extractor needs images, which data={data.name} is not; choose metrics=none")
+            raise UserError(f"metrics.extractor needs images, which data={data.name} is not; choose metrics=modes")
         with untouched_rng(device):
             if isinstance(self.extractor, LoadsForData):
                 self.extractor.load(data, device, self.cache_dir)

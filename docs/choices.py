@@ -1,0 +1,45 @@
+"""Writes the table of groups and choices into the README, from the first comment of each file in ``conf/``.
+
+python docs/choices.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- choices: made by docs/choices.py -->\n", "<!-- end of choices -->\n"
+#: in the order in which one thinks of them; hydra/ and local/ are no choices
+GROUPS = (
+    "model", "generator", "discriminator", "data", "loss", "penalty", "augment", "optim", "schedule",
+    "metrics", "callbacks", "logger", "trainer", "experiment", "sweep", "debug",
+)  # fmt: skip
+
+
+def describe(file: Path) -> str:
+    """The first comment of a config that is no package directive."""
+    comments = [line[2:].strip() for line in file.read_text().splitlines() if line.startswith("# ")]
+    return next(comment for comment in comments if not comment.startswith("@package"))
+
+
+def table() -> str:
+    """A Markdown table with a row for each choice."""
+    unknown = {f.name for f in (ROOT / "conf").iterdir() if f.is_dir()} - {*GROUPS, "hydra", "local"}
+    if unknown:
+        raise SystemExit(f"docs/choices.py does not list the groups {sorted(unknown)} of conf/; add them to GROUPS")
+    rows = ["| choice | what it is |", "|---|---|"]
+    for group in GROUPS:
+        files = sorted((ROOT / "conf" / group).glob("*.yaml"))
+        rows += [f"| `{group}={file.stem}` | {describe(file).replace('|', '/')} |" for file in files]
+    return "\n".join(rows) + "\n"
+
+
+def updated(readme: str) -> str:
+    """The README with the table of today between its marks."""
+    before, rest = readme.split(BEGIN)
+    return before + BEGIN + table() + END + rest.split(END)[1]
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(updated(path.read_text()))

@@ -1,0 +1,170 @@
+"""Samples, scores and tables of runs, as a user asks for them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adversaria.cli import compare, evaluate, sample
+from adversaria.runs import Run
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, make_config: Any, tiny: tuple[str, ...]) -> dict[str, Run]:
+    """A conditional GAN, a VAE and a GAN of points, each trained for three updates."""
+    from adversaria.training import build_experiment, train
+
+    folder = tmp_path_factory.mktemp("runs")
+    points = ("data=ring8", "data.count=1000", "metrics.count=100", "model.generator.width=8")
+    made = {}
+    for name, overrides in (
+        ("cgan", ("model=cgan", *tiny)),
+        ("vae", ("model=vae", "model.generator.width=8", "model.encoder.width=8", "data.batch_size=8", "metrics=none")),
+        ("points", ("model=mlp", *points)),
+        ("points_other", ("model=mlp", *points, "seed=5")),
+    ):
+        config = make_config(*overrides, "trainer.max_steps=3", "trainer.accelerator=cpu")
+        made[name] = Run(folder / name)
+        with made[name].started(config, []):
+            made[name].write_result(train(build_experiment(config), made[name]))
+    return made
+
+
+@pytest.fixture
+def command(in_tmp: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    def call(module: ModuleType, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["x.py", *arguments])
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        logging.getLogger("adversaria").handlers.clear()
+        code = module.main()
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_grid_png_and_npz_hold_the_same_samples(command: Command, runs: dict[str, Run], in_tmp: Path) -> None:
+    common = (f"checkpoint={runs['cgan'].path}", "count=6", "seed=1", "labels=[3,5]")
+    for form, out in (("grid", "grid.png"), ("png", "single"), ("npz", "all.npz")):
+        code, printed, err = command(sample, *common, f"format={form}", f"out={out}")
+        assert code == 0, err
+        assert out in printed
+    arrays = np.load(in_tmp / "all.npz")
+    assert arrays["images"].shape == (6, 16, 16, 1)
+    assert arrays["images"].dtype == np.uint8
+    assert arrays["labels"].tolist() == [3, 5, 3, 5, 3, 5]
+    singles = sorted((in_tmp / "single").iterdir())
+    assert [file.name for file in singles][:2] == ["00000_class3.png", "00001_class5.png"]
+    for file, image in zip(singles, arrays["images"], strict=True):
+        assert np.array_equal(np.asarray(Image.open(file)), image[..., 0])
+    grid = np.asarray(Image.open(in_tmp / "grid.png"))
+    assert np.array_equal(grid[2:66:4, 2:66:4, 0], arrays["images"][0, ..., 0])  # enlarged four times
+
+
+def test_default_place_is_the_run(command: Command, runs: dict[str, Run]) -> None:
+    code, printed, _ = command(sample, f"checkpoint={runs['vae'].path}", "count=4", "interpolate=8")
+    assert code == 0
+    file = Path(printed.split()[-1])
+    assert file.parent == runs["vae"].path / "generated"
+    assert Image.open(file).size == (8 * 66 + 2, 4 * 66 + 2)  # four paths of eight samples
+
+
+def test_points_are_a_picture_or_numbers(command: Command, runs: dict[str, Run], in_tmp: Path) -> None:
+    assert command(sample, f"checkpoint={runs['points'].path}", "out=p.png")[0] == 0
+    assert command(sample, f"checkpoint={runs['points'].path}", "out=p.npz", "format=npz", "count=10")[0] == 0
+    assert np.load(in_tmp / "p.npz")["points"].shape == (10, 2)
+    code, _, err = command(sample, f"checkpoint={runs['points'].path}", "format=png")
+    assert code == 1
+    assert "format=png is for images" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "checkpoint is not given"),
+        (["checkpoint=nowhere"], "nowhere"),
+        (["checkpoint={vae}", "labels=3"], "labels=3"),
+        (["checkpoint={cgan}", "labels=12"], "classes 0 to 9"),
+        (["checkpoint={cgan}", "labels=three"], "labels=three"),
+        (["checkpoint={cgan}", "count=0"], "count=0"),
+        (["checkpoint={cgan}", "format=jpeg"], "choices are grid, png, npz"),
+        (["checkpoint={cgan}", "interpolate=1"], "interpolate=1"),
+        (["checkpoint={cgan}", "truncation=0"], "truncation=0"),
+        (["checkpoint={cgan}", "cuont=3"], "did you mean count"),
+    ],
+    ids=str,
+)
+def test_bad_requests_get_a_sentence(
+    command: Command, runs: dict[str, Run], in_tmp: Path, arguments: list[str], message: str
+) -> None:
+    filled = [argument.format(**{name: run.path for name, run in runs.items()}) for argument in arguments]
+    code, _, err = command(sample, *filled)
+    assert code != 0
+    assert message in err
+    assert err.count("\n") == 1
+    assert list(in_tmp.iterdir()) == []
+
+
+def test_evaluation_uses_the_stored_choices_and_says_how(command: Command, runs: dict[str, Run], in_tmp: Path) -> None:
+    code, printed, err = command(evaluate, f"checkpoint={runs['points'].path}", "out=e.json")
+    assert code == 0, err
+    report = json.loads((in_tmp / "e.json").read_text())
+    trained = runs["points"].read_result() or {}
+    assert report["metrics"] == trained["metrics"]  # the same weights, seed and count give the same score
+    assert report["fingerprint"] == trained["fingerprint"]
+    for name in report["metrics"]:
+        assert name in printed
+
+
+def test_evaluation_refuses_other_shapes(command: Command, runs: dict[str, Run]) -> None:
+    code, _, err = command(evaluate, f"checkpoint={runs['points'].path}", "data=digits", "metrics=modes")
+    assert code == 1
+    assert "shape" in err
+
+
+def test_evaluation_of_a_run_without_metrics(command: Command, runs: dict[str, Run]) -> None:
+    code, _, err = command(evaluate, f"checkpoint={runs['vae'].path}")
+    assert code == 1
+    assert "metrics=none" in err
+
+
+def test_compare_shows_what_differs_and_scores_apart(command: Command, runs: dict[str, Run], in_tmp: Path) -> None:
+    folder = runs["points"].path.parent
+    code, printed, _ = command(compare, f"runs=[{folder / 'points'},{folder / 'points_other'}]")
+    assert code == 0
+    head = [cell.strip() for cell in printed.splitlines()[0].split("|")]
+    assert {"seed", "data.seed", "status"} <= set(head)
+    assert "modes_covered" in head  # one way of scoring, one column
+    assert "loss.d_loss._target_" not in head
+    assert command(compare, f"runs={folder}", "out=all.csv")[0] == 0
+    assert (in_tmp / "all.csv").read_text().count("\n") == 5
+    table = compare.compare([run.path for run in runs.values()])
+    assert {row["status"] for row in table} == {"finished"}
+
+
+def test_compare_keeps_differently_made_scores_apart(tmp_path: Path) -> None:
+    for name, count in (("a", 10), ("b", 20)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("seed: 0\n")
+        result = {"status": "finished", "metrics": {"fid": 1.0}, "fingerprint": {"count": count}}
+        (tmp_path / name / "result.json").write_text(json.dumps(result))
+    first, second = compare.compare([tmp_path / "a", tmp_path / "b"])
+    assert [c for c in first if c.startswith("fid")] == ["fid [A]", "fid [B]"]
+    assert (first["fid [A]"], first["fid [B]"], second["fid [A]"], second["fid [B]"]) == (1.0, None, None, 1.0)
+
+
+def test_compare_of_nothing(command: Command) -> None:
+    code, _, err = command(compare, "runs=nowhere")
+    assert code == 1
+    assert "holds no run" in err

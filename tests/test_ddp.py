@@ -1,0 +1,84 @@
+"""Two processes on the CPU train one model in one folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from adversaria.runs import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: a callback of the user's that writes down what each rank saw and ended with
+WATCH = """
+import os
+import torch
+from lightning.pytorch.callbacks import Callback
+
+class Watch(Callback):
+    def __init__(self, *, folder: str) -> None:
+        self.folder, self.seen = folder, []
+
+    def on_train_start(self, trainer, pl_module):
+        original = pl_module._draw
+        def draw(count, labels):
+            drawn = original(count, labels)
+            self.seen.append(drawn[0].clone())
+            return drawn
+        pl_module._draw = draw
+        self.reals = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.reals.append(batch.samples.clone())
+
+    def on_train_end(self, trainer, pl_module):
+        torch.save({"state": pl_module.state_dict(), "latents": self.seen, "reals": self.reals},
+                   os.path.join(self.folder, f"rank{trainer.global_rank}.pt"))
+"""
+
+
+def test_two_processes_share_a_run(tmp_path: Path) -> None:
+    (tmp_path / "watching.py").write_text(WATCH)
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "model=mlp",
+        "data=ring8",
+        "data.count=1000",
+        "data.batch_size=16",
+        "model.generator.width=8",
+        "model.discriminator.width=8",
+        "metrics=modes",
+        "metrics.count=100",
+        "callbacks.evaluation.every_n_steps=10",
+        "trainer=ddp_cpu",
+        "trainer.max_steps=20",
+        "trainer.log_every_n_steps=5",
+        f"+callbacks.watch={{_target_: watching.Watch, folder: {tmp_path}}}",
+        "trust=[watching]",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    [folder] = [path.parent for path in tmp_path.rglob("config.yaml")]
+    run = Run(folder)
+    assert [path.name for path in (folder / "checkpoints").iterdir() if path.name != "best.ckpt"] == ["last.ckpt"]
+    result = run.read_result() or {}
+    assert result["status"] == "finished"
+    assert result["generator_updates"] == 20
+    assert result["images_seen"] == 20 * 16 * 2
+    assert len((folder / "metrics.csv").read_text().splitlines()) == 1 + 4
+    assert done.stdout.count("finished after") == 1
+
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for name, value in ranks[0]["state"].items():
+        assert torch.equal(value, ranks[1]["state"][name]), name
+    assert len(ranks[0]["latents"]) == len(ranks[1]["latents"]) == 40  # one draw for D and one for G a step
+    assert not any(torch.equal(a, b) for a, b in zip(ranks[0]["latents"], ranks[1]["latents"], strict=True))
+    # the ranks share out the stream of a single process: the first 31 steps of 32 reals are 992 of 1,000 points
+    rows = torch.cat([torch.cat(rank["reals"]) for rank in ranks])
+    assert len(torch.unique(rows, dim=0)) == len(rows) == 640
