@@ -26,7 +26,7 @@ class Run:
     """The folder of one run. Making the object touches nothing."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.config, self.overrides = self.path / "config.yaml", self.path / "overrides.txt"
         self.result, self.samples = self.path / "result.json", self.path / "samples"
         self.last, self.best = self.path / "checkpoints" / "last.ckpt", self.path / "checkpoints" / "best.ckpt"
@@ -152,7 +152,7 @@ def find_checkpoint(path: str | Path) -> Path:
     Raises:
         UserError: there is none.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_file():
         return path
     if (last := Run(path).last).is_file():

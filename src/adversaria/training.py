@@ -159,8 +159,3 @@ def _result(status: str, trainer: Trainer, experiment: Experiment, run: Run) -> 
         "devices": trainer.world_size,
         "rollbacks": system.rollbacks,
     }
-
-
-def is_child() -> bool:
-    """Whether Lightning started this process as a further rank of another, which owns the run's folder."""
-    return "LOCAL_RANK" in os.environ and "ADVERSARIA_RUN_DIR" in os.environ

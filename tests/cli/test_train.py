@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -196,6 +197,23 @@ def test_a_mistyped_sweep_leaves_nothing(command: Command, in_tmp: Path) -> None
     assert "loss=hinged does not exist; did you mean hinge" in err
     assert [p for p in in_tmp.rglob("*") if p.is_file()] == []
     assert list(in_tmp.iterdir()) == []
+
+
+def test_a_signal_ends_the_sweep(command: Command, in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from adversaria.callbacks import Checkpoint
+
+    original = Checkpoint.on_train_batch_end
+
+    def signalled(self: Checkpoint, trainer: Any, *rest: Any) -> None:
+        if trainer.global_step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        original(self, trainer, *rest)
+
+    monkeypatch.setattr(Checkpoint, "on_train_batch_end", signalled)
+    code, _, _ = command("-m", *POINTS, "seed=1,2,3")
+    assert code == 75
+    [folder] = runs_in(in_tmp)
+    assert (Run(folder).read_result() or {})["status"] == "stopped"
 
 
 def test_several_devices_cannot_be_swept(command: Command) -> None:

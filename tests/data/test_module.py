@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from adversaria.data.module import DataModule
 from adversaria.data.named import Digits
-from adversaria.data.points import Ring
+from adversaria.data.points import GaussianMixture, ring
 from adversaria.data.storage import choose
 from adversaria.types import Batch
 
@@ -126,8 +126,9 @@ def test_lightning_sees_the_stream_in_order(digits: Make, kind: str, storage: st
     if kind == "digits":
         data = digits(batch_size=8, storage=storage)
     else:
-        options = {"name": "ring8", "number": 8, "radius": 1.0, "sigma": 0.1, "count": 99, "source_seed": 0, "seed": 0}
-        data = Ring(**options, batch_size=8, storage=storage, num_workers=0)
+        options = {"name": "ring8", "sigma": 0.1, "count": 99, "source_seed": 0, "seed": 0}
+        modes = ring(number=8, radius=1.0)
+        data = GaussianMixture(**options, modes=modes, batch_size=8, storage=storage, num_workers=0)
     system = Recorder()
     trainer = Trainer(
         default_root_dir=tmp_path,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from adversaria.data.points import Grid, Ring
+from adversaria.data import points
+from adversaria.data.points import GaussianMixture
 from adversaria.errors import UserError
 
 COMMON: dict[str, Any] = {
@@ -21,12 +22,14 @@ COMMON: dict[str, Any] = {
 }
 
 
-def ring(**options: Any) -> Ring:
-    return Ring(**{**COMMON, "name": "ring8", "number": 8, "radius": 1.0, "sigma": 0.01, **options})
+def ring(*, number: int = 8, radius: float = 1.0, **options: Any) -> GaussianMixture:
+    modes = points.ring(number=number, radius=radius)
+    return GaussianMixture(**{**COMMON, "name": "ring8", "modes": modes, "sigma": 0.01, **options})
 
 
-def grid(**options: Any) -> Grid:
-    return Grid(**{**COMMON, "name": "grid25", "side": 5, "spacing": 2.0, "sigma": 0.05, **options})
+def grid(*, side: int = 5, spacing: float = 2.0, **options: Any) -> GaussianMixture:
+    modes = points.grid(side=side, spacing=spacing)
+    return GaussianMixture(**{**COMMON, "name": "grid25", "modes": modes, "sigma": 0.05, **options})
 
 
 def test_the_ring_has_equally_spaced_modes():
@@ -101,5 +104,5 @@ def test_decode_passes_points_on():
     ],
 )
 def test_wrong_options_give_a_sentence(make: Any, options: dict[str, Any], key: str):
-    with pytest.raises(UserError, match=rf"data\.{key}="):
+    with pytest.raises(UserError, match=rf"data\.(modes\.)?{key}="):
         make(**options)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from adversaria.data.points import Grid, Ring
+from adversaria.data import points
+from adversaria.data.points import GaussianMixture
 from adversaria.errors import UserError
 from adversaria.metrics import ModeCoverage
 from adversaria.metrics.modes import mode_scores
@@ -15,11 +16,10 @@ from adversaria.metrics.modes import mode_scores
 CENTRES = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
 
 
-def ring() -> Ring:
-    data = Ring(
+def ring() -> GaussianMixture:
+    data = GaussianMixture(
         name="ring8",
-        number=8,
-        radius=1.0,
+        modes=points.ring(number=8, radius=1.0),
         sigma=0.01,
         count=2500,
         source_seed=0,
@@ -32,11 +32,10 @@ def ring() -> Ring:
     return data
 
 
-def grid() -> Grid:
-    data = Grid(
+def grid() -> GaussianMixture:
+    data = GaussianMixture(
         name="grid25",
-        side=5,
-        spacing=2.0,
+        modes=points.grid(side=5, spacing=2.0),
         sigma=0.05,
         count=2500,
         source_seed=0,

@@ -31,6 +31,14 @@ log = logging.getLogger("adversaria")
 Job = Callable[[Plain], int]
 
 
+#: exit code of a run that a signal stopped: EX_TEMPFAIL, try again
+STOPPED = 75
+
+
+class SweepStopped(Exception):
+    """A signal stopped a job; the jobs after it are not to start."""
+
+
 class SweepFolder(Callback):
     """Remembers a sweep's folder: Hydra writes multirun.yaml there before it looks at the overrides."""
 
@@ -78,6 +86,8 @@ def run(config_name: str, job: Job) -> int:
         SweepFolder.discard()
         print(f"error: {explain(error, config_name)}", file=sys.stderr)
         return 2
+    except SweepStopped:
+        return STOPPED
     except KeyboardInterrupt:
         SweepFolder.discard()
         print("interrupted", file=sys.stderr)

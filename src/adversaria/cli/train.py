@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from adversaria.cli import app
+from adversaria.cli.app import SweepStopped
 from adversaria.config import Plain
 from adversaria.errors import UserError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("adversaria")
 
 #: exit codes by how a run ended; a stop at a signal is told apart, so that a script can start the command again
-EXIT = {"finished": 0, "stopped": 75, "diverged": 1}
+EXIT = {"finished": 0, "stopped": app.STOPPED, "diverged": 1}
 #: overrides that belong to one start, not to the run, and those that a stored file must never bring back
 _NOT_STORED = ("run_dir=", "trust=", "+trust=", "++trust=", "hydra", "+hydra", "++hydra", "~hydra", "-")
 
@@ -52,21 +53,30 @@ def resume_arguments(arguments: list[str]) -> list[str]:
 def job(config: Plain) -> int:
     """One run: checks everything, then makes the folder, then trains."""
     config.pop("hydra", None)
-    from adversaria.training import build_experiment, is_child, train
+    from adversaria.training import build_experiment, train
 
     hydra_config = HydraConfig.get()
     swept = hydra_config.mode == RunMode.MULTIRUN
     _refuse_what_cannot_be(config, swept)
-    if is_child():
-        train(build_experiment(config), _run(os.environ["ADVERSARIA_RUN_DIR"]))
-        return 0
-    if config["run_dir"] and (code := _already_ended(_run(config["run_dir"]), config)) is not None:
+    inherited = os.environ.get("ADVERSARIA_RUN_DIR")  # from the process that started this one as a further rank
+    if not inherited and config["run_dir"] and (code := _already_ended(_run(config["run_dir"]), config)) is not None:
         return code
     experiment = build_experiment(config)
+    if _rank() > 0:  # the folder belongs to the first rank
+        train(experiment, _run(inherited or config["run_dir"]))
+        return 0
     overrides = [line for line in hydra_config.overrides.task if not line.startswith(_NOT_STORED)]
     run = _choose_folder(config, swept, hydra_config)
     with run.started(_stored(config), overrides):
-        return _train(experiment, run)
+        code = _train(experiment, run)
+    if swept and code == EXIT["stopped"]:
+        raise SweepStopped
+    return code
+
+
+def _rank() -> int:
+    """This process's number among those that train together, whoever started them."""
+    return next((int(os.environ[name]) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ), 0)
 
 
 def _train(experiment: Experiment, run: Run) -> int:
@@ -121,7 +131,7 @@ def _refuse_what_cannot_be(config: Plain, swept: bool) -> None:
         )
     if swept and config["run_dir"]:
         raise UserError(f"run_dir={config['run_dir']} would be the folder of every job of the sweep; leave it out")
-    launched_outside = "LOCAL_RANK" in os.environ and "ADVERSARIA_RUN_DIR" not in os.environ
+    launched_outside = ("LOCAL_RANK" in os.environ or _rank() > 0) and "ADVERSARIA_RUN_DIR" not in os.environ
     if launched_outside and not config["run_dir"]:
         raise UserError("processes started from outside must agree on a folder; add run_dir=... to the command")
 

@@ -84,85 +84,31 @@ class GaussianMixture(DataModule):
         return Split(points.astype(np.float32), None)
 
 
-class Ring(GaussianMixture):
-    """Modes equally spaced on a circle around the origin, the first at angle 0.
-
-    Args:
-        number: of modes.
-        radius: of the circle.
-        name, batch_size, storage, num_workers, seed, sigma, count, source_seed: see `GaussianMixture`.
+def ring(*, number: int, radius: float) -> Tensor:
+    """Centres ``[number, 2]`` equally spaced on a circle around the origin, the first at angle 0.
 
     Raises:
         UserError: ``number`` or ``radius`` is not positive.
     """
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        batch_size: int,
-        storage: Storage,
-        num_workers: int,
-        seed: int,
-        sigma: float,
-        count: int,
-        source_seed: int,
-        number: int,
-        radius: float,
-    ) -> None:
-        if number < 1 or not radius > 0:
-            raise UserError(f"data.number={number}, data.radius={radius}: give at least one mode and a radius above 0")
-        angles = torch.arange(number, dtype=torch.float64) * (2 * math.pi / number)
-        super().__init__(
-            name=name,
-            batch_size=batch_size,
-            storage=storage,
-            num_workers=num_workers,
-            seed=seed,
-            modes=(radius * torch.stack([angles.cos(), angles.sin()], dim=1)).float(),
-            sigma=sigma,
-            count=count,
-            source_seed=source_seed,
+    if number < 1 or not radius > 0:
+        raise UserError(
+            f"data.modes.number={number}, data.modes.radius={radius}: give a mode or more, a radius above 0"
         )
+    angles = torch.arange(number, dtype=torch.float64) * (2 * math.pi / number)
+    return (radius * torch.stack([angles.cos(), angles.sin()], dim=1)).float()
 
 
-class Grid(GaussianMixture):
-    """Modes on a square grid around the origin.
+def grid(*, side: int, spacing: float) -> Tensor:
+    """Centres ``[side * side, 2]`` on a square grid around the origin.
 
     Args:
-        side: modes per row and per column.
+        side: modes in a row and in a column.
         spacing: between neighbours.
-        name, batch_size, storage, num_workers, seed, sigma, count, source_seed: see `GaussianMixture`.
 
     Raises:
         UserError: ``side`` or ``spacing`` is not positive.
     """
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        batch_size: int,
-        storage: Storage,
-        num_workers: int,
-        seed: int,
-        sigma: float,
-        count: int,
-        source_seed: int,
-        side: int,
-        spacing: float,
-    ) -> None:
-        if side < 1 or not spacing > 0:
-            raise UserError(f"data.side={side}, data.spacing={spacing}: give at least one mode and a spacing above 0")
-        axis = (torch.arange(side) - (side - 1) / 2) * spacing
-        super().__init__(
-            name=name,
-            batch_size=batch_size,
-            storage=storage,
-            num_workers=num_workers,
-            seed=seed,
-            modes=torch.cartesian_prod(axis, axis),
-            sigma=sigma,
-            count=count,
-            source_seed=source_seed,
-        )
+    if side < 1 or not spacing > 0:
+        raise UserError(f"data.modes.side={side}, data.modes.spacing={spacing}: give a mode or more, a spacing above 0")
+    axis = (torch.arange(side) - (side - 1) / 2) * spacing
+    return torch.cartesian_prod(axis, axis)
