@@ -135,7 +135,8 @@ class SteppedModule(LightningModule):
         self.automatic_optimization = False
         self.spec, self.optim, self.seed = spec, optim, seed
         self.rollbacks = 0
-        self._plain_backward = False
+        self._plain = False
+        self._step_listeners: list[Callback] = []
         self.running_loss = RunningLoss()
         self.clock = Stopwatch()
         #: values of the last step for the loggers, on the device
@@ -169,18 +170,20 @@ class SteppedModule(LightningModule):
         return {}
 
     def on_train_start(self) -> None:
-        """Finds out whether `manual_backward` would do anything beyond calling ``loss.backward()``.
+        """Finds out whether Lightning's ways to `backward` and `step` would do more than the calls themselves.
 
-        It does with several processes, with a gradient scaler, and for callbacks that listen; else its four rounds
-        of hooks a step cost a tenth of a small model's step.
+        They do with several processes, with a gradient scaler, and for callbacks that listen to `backward`. Else their
+        rounds of hooks would cost a small model a tenth of its step.
         """
-        hooks = ("on_before_backward", "on_after_backward")
-        listeners = [
-            c for c in self.trainer.callbacks for h in hooks if getattr(type(c), h) is not getattr(Callback, h)
-        ]
+        backward = self._listeners("on_before_backward") + self._listeners("on_after_backward")
         one_process = isinstance(self.trainer.strategy, SingleDeviceStrategy)
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        self._plain_backward = one_process and scaler is None and not listeners
+        self._plain = one_process and scaler is None and not backward
+        self._step_listeners = self._listeners("on_before_optimizer_step")
+
+    def _listeners(self, hook: str) -> list[Callback]:
+        """The trainer's callbacks that override ``hook``."""
+        return [c for c in self.trainer.callbacks if getattr(type(c), hook) is not getattr(Callback, hook)]
 
     def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Seeds, sets the learning rates, and gives the reals ``[n, *shape]`` float and their labels ``[n]``."""
@@ -198,7 +201,7 @@ class SteppedModule(LightningModule):
         """Adds the gradients of one of ``optim.accumulate`` parts; returns its share of the loss, detached."""
         if self.optim.accumulate > 1:
             loss = loss / self.optim.accumulate
-        if self._plain_backward:
+        if self._plain:
             loss.backward()  # type: ignore[no-untyped-call]
         else:
             self.manual_backward(loss)
@@ -206,7 +209,13 @@ class SteppedModule(LightningModule):
 
     def step_uncounted(self, optimizer: Optimizer) -> None:
         """An optimizer step that does not advance `global_step`, with the hooks and precision of one that does."""
-        self.trainer.strategy.optimizer_step(optimizer, _nothing)
+        if self._plain:
+            for listener in self._step_listeners:
+                listener.on_before_optimizer_step(self.trainer, self, optimizer)
+            self.on_before_optimizer_step(optimizer)
+            optimizer.step()
+        else:
+            self.trainer.strategy.optimizer_step(optimizer, _nothing)
         optimizer.zero_grad()
 
     def step_counted(self, optimizer: Any) -> None:

@@ -93,7 +93,7 @@ def train(experiment: Experiment, run: Run) -> Plain:
 def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
     """Lightning's Trainer with our callbacks, loggers, precision and atomic checkpoints."""
     config, trust = experiment.config, experiment.trust
-    parts = {"run_dir": str(run.path), "resume_step": resume_step}
+    parts = {"run_dir": str(run.path), "save_dir": str(run.path), "resume_step": resume_step}
     evaluation = next((c for c in experiment.callbacks if isinstance(c, Evaluation)), None)
     evaluates = evaluation is not None and evaluation.metrics is not None
     make = functools.partial(

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import os
 import random
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,22 +14,26 @@ from torch import Tensor
 
 from adversaria.metrics.extraction import full_float32, gather_rows, untouched_rng
 
-WORKER = """
-import sys, torch, torch.distributed as dist
+# Run in this process, and by each of two others.
+SCRIPT = """
+import torch, torch.distributed as dist
 from adversaria.metrics.classifier import ClassifierNetwork
 from adversaria.metrics.extraction import embed, from_rank_zero, gather_rows
 
-torch.set_num_threads(1)
-rank, world, port, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
-if world > 1:
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
-torch.manual_seed(0)
-network = ClassifierNetwork(1, 10, 16).eval()
-images = torch.randint(256, (448, 1, 16, 16), generator=torch.Generator().manual_seed(1)).byte()
 device = torch.device("cpu")
-rows = gather_rows(lambda a, b: torch.cat(embed(network, images[a:b], device), 1), 437, 128, device, "test")
-shared = from_rank_zero([float(rank), 0.1], device)
-torch.save((rows, shared), f"{out}/{world}-{rank}.pt")
+with torch.random.fork_rng():
+    torch.manual_seed(0)
+    network = ClassifierNetwork(1, 10, 16).eval()
+    images = torch.randint(256, (448, 1, 16, 16)).byte()
+
+def gathered():
+    return gather_rows(lambda a, b: torch.cat(embed(network, images[a:b], device), 1), 437, 128, device, "test")
+"""
+WORKER = """
+torch.set_num_threads(1)
+rank, port, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+torch.save((gathered(), from_rank_zero([float(rank), 0.1], device)), f"{out}/{rank}.pt")
 """
 
 
@@ -37,17 +41,18 @@ def test_two_processes_give_the_very_rows_of_one(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    jobs = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(rank), str(world), port, str(tmp_path)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        for rank, world in ((0, 1), (0, 2), (1, 2))
-    ]
-    assert [job.wait(timeout=120) for job in jobs] == [0, 0, 0]
-    (alone, _), (first, from_first), (second, from_second) = (
-        torch.load(tmp_path / f"{name}.pt") for name in ("1-0", "2-0", "2-1")
-    )
+    command = [sys.executable, "-c", f"import sys{SCRIPT}{WORKER}"]
+    jobs = [subprocess.Popen([*command, str(rank), port, str(tmp_path)]) for rank in range(2)]
+    here: dict[str, Any] = {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as over there: the number of threads decides the order of sums
+    try:
+        exec(SCRIPT, here)
+        alone = here["gathered"]()
+    finally:
+        torch.set_num_threads(threads)
+    assert [job.wait(timeout=120) for job in jobs] == [0, 0]
+    (first, from_first), (second, from_second) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert alone.shape == (437, 202)
     assert torch.equal(alone, first)
     assert torch.equal(alone, second)

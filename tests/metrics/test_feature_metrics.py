@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from adversaria.data.named import Digits
 from adversaria.errors import UserError
 from adversaria.metrics import ClassifierExtractor, Draw, FeatureMetrics, InceptionExtractor
 from adversaria.metrics import reference as reference_module
+from adversaria.types import DataSpec
 
 COUNT = 300
 
@@ -255,3 +257,9 @@ def test_extractors_that_break_the_contract_are_named(digits: Digits, device: to
     pixels.feature_dim = 100
     with pytest.raises(UserError, match=r"\[128, 256\].*\[128, 100\]"):
         make(tmp_path, pixels).prepare(digits, device)
+
+
+def test_points_are_sent_to_metrics_that_suit_them(device: torch.device, tmp_path: Path) -> None:
+    points = SimpleNamespace(name="ring8", spec=DataSpec((2,), None, (-1, 1), "points"))
+    with pytest.raises(UserError, match=r"data=ring8.*metrics=modes"):
+        make(tmp_path).prepare(points, device)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import pytest
 import scipy.linalg
 import torch
 from torch import Tensor
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from adversaria.metrics.frechet import (
     RunningGaussian,
@@ -100,6 +101,16 @@ def test_is_never_negative() -> None:
     for seed in range(20):
         features = random_matrix(40, 10, seed)
         assert frechet_distance(features, features.mean(0), symmetric_root(features.T.cov())) >= 0
+
+
+def test_equals_torch_fidelity() -> None:
+    fake, real = ((random_matrix(300, 20, seed) @ random_matrix(20, 20, seed + 2)).relu().float() for seed in (0, 1))
+    statistics = [fid_features_to_statistics(features) for features in (fake, real)]
+    expected = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    reference = RunningGaussian(20)
+    reference.update(real)
+    ours = frechet_distance(fake, reference.mean, symmetric_root(reference.covariance))
+    assert ours == pytest.approx(expected, rel=1e-5)
 
 
 def test_root_of_a_singular_matrix_is_exactly_as_singular() -> None:

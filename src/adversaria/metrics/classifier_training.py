@@ -58,7 +58,7 @@ def train(split: Split, num_classes: int, *, mirror: bool, recipe: Recipe, devic
         device: where to.
     """
     count, height, width, channels = split.samples.shape
-    batch = min(recipe.batch_size, count)
+    batch = min(recipe.batch_size, max(2, count // 4))  # few images make small batches, rather than few steps
     generator = torch.Generator().manual_seed(recipe.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
