@@ -35,8 +35,8 @@ Job = Callable[[Plain], int]
 STOPPED = 75
 
 
-class SweepStopped(Exception):
-    """A signal stopped a job; the jobs after it are not to start."""
+class SweepStopped(BaseException):
+    """A signal stopped a job; the jobs after it are not to start. Hydra goes on after any `Exception`."""
 
 
 class SweepFolder(Callback):

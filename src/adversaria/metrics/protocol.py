@@ -19,15 +19,17 @@ BLOCK = 64
 
 
 class Metrics(Protocol):
-    """Scores of a generator, as ``conf/metrics/*.yaml`` builds them.
+    """Scores of a generator, as ``conf/metrics/*.yaml`` builds them."""
 
-    Attributes:
-        monitor: the score by which the best checkpoint is kept.
-        mode: whether a smaller or a larger one is better.
-    """
+    @property
+    def monitor(self) -> str:
+        """The score by which the best checkpoint is kept."""
+        ...
 
-    monitor: str
-    mode: Literal["min", "max"]
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether a smaller or a larger one is better."""
+        ...
 
     def prepare(self, data: DataModule, device: torch.device) -> None:
         """Makes or loads what every evaluation needs: extractor and reference statistics, cached on disk.
