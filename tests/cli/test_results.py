@@ -75,7 +75,9 @@ def test_grid_png_and_npz_hold_the_same_samples(command: Command, runs: dict[str
 def test_default_place_is_the_run(command: Command, runs: dict[str, Run]) -> None:
     code, printed, _ = command(sample, f"checkpoint={runs['vae'].path}", "count=4", "interpolate=8")
     assert code == 0
-    file = Path(printed.split()[-1])
+    first, *_, samples, last = printed.splitlines()
+    assert first == last == f"run        {runs['vae'].path}"
+    file = Path(samples.split()[-1])
     assert file.parent == runs["vae"].path / "generated"
     assert Image.open(file).size == (8 * 66 + 2, 4 * 66 + 2)  # four paths of eight samples
 

@@ -33,7 +33,10 @@ def job(config: Plain) -> int:
     check_type("seed", config["seed"], int, 0)
     check_type("raw", config["raw"], bool)
     trust = config["trust"]
-    sampler = load(config["checkpoint"], raw=config["raw"], trust=trust)
+    checkpoint = find_checkpoint(config["checkpoint"])
+    folder = results_folder(checkpoint)
+    log.info("%-10s %s", "run", folder)
+    sampler = load(checkpoint, raw=config["raw"], trust=trust)
     data_node, metrics_node = (config[group] or sampler.config[group] for group in ("data", "metrics"))
     if not metrics_node:
         raise UserError("the run was trained with metrics=none; choose some, for example metrics=inception")
@@ -48,8 +51,7 @@ def job(config: Plain) -> int:
     draw = Draw(sampler.network, sampler.device, seed=config["seed"], class_weights=counts)
     scores = metrics.evaluate(draw, sampler.device)
 
-    checkpoint = find_checkpoint(config["checkpoint"])
-    out = Path(config["out"] or results_folder(checkpoint) / "evaluation.json")
+    out = Path(config["out"] or folder / "evaluation.json")
     made = fingerprint(metrics, weights=sampler.weights, seed=config["seed"])
     report: dict[str, Any] = {
         "checkpoint": str(checkpoint),
@@ -64,7 +66,8 @@ def job(config: Plain) -> int:
         log.info("%-28s %.6g", name, value)
     for name, value in made.items():
         log.info("  %-26s %s", name, value)
-    log.info("written to %s", out)
+    log.info("%-10s %s", "scores", out)
+    log.info("%-10s %s", "run", folder)
     return 0
 
 

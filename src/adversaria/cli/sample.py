@@ -31,7 +31,10 @@ def job(config: Plain) -> int:
     from adversaria.api import load
     from adversaria.runs import find_checkpoint, results_folder
 
-    sampler = load(config["checkpoint"], raw=config["raw"], trust=config["trust"])
+    checkpoint = find_checkpoint(config["checkpoint"])
+    folder = results_folder(checkpoint)
+    log.info("%-10s %s", "run", folder)
+    sampler = load(checkpoint, raw=config["raw"], trust=config["trust"])
     write, suffix = WRITERS[config["format"]]
     if sampler.spec.modality != "image" and config["format"] == "png":
         raise UserError("format=png is for images, and this model makes points; take format=grid or format=npz")
@@ -44,13 +47,14 @@ def job(config: Plain) -> int:
     turns = sampler.labels(config["labels"])
     labels = None if turns is None else [turns[i // (steps or 1) % len(turns)] for i in range(len(samples))]
 
-    checkpoint = find_checkpoint(config["checkpoint"])
     name = f"{checkpoint.stem}_seed{config['seed']}_{len(samples)}{suffix}"
-    out = Path(config["out"] or results_folder(checkpoint) / "generated" / name)
+    out = Path(config["out"] or folder / "generated" / name)
     out.parent.mkdir(parents=True, exist_ok=True)
     write(Drawn(samples, labels, sampler.spec, steps), out)
     updates = sampler.generator_updates
-    log.info("%d samples of %s weights after %d generator updates: %s", len(samples), sampler.weights, updates, out)
+    log.info("%d samples of %s weights after %d generator updates", len(samples), sampler.weights, updates)
+    log.info("%-10s %s", "samples", out)
+    log.info("%-10s %s", "run", folder)
     return 0
 
 
