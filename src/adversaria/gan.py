@@ -105,7 +105,7 @@ class GAN(SteppedModule):
         parts = self._parts(n_critic, real, labels, latents, fake, fake_labels)
         values: dict[str, Tensor] = {}
         for k, part in enumerate(parts):
-            d_loss = self._discriminator_step(optimizer_d.optimizer, self.global_step * n_critic + k, part, values)
+            d_loss = self._discriminator_step(optimizer_d.optimizer, self.update * n_critic + k, part, values)
 
         g_loss = self._generator_step(optimizer_g, real[-self.datamodule.batch_size :], labels, values)
         self.end_step(d_loss + g_loss, {"loss/discriminator": d_loss, "loss/generator": g_loss, **values})
@@ -151,7 +151,7 @@ class GAN(SteppedModule):
                     with torch.no_grad():
                         real_output = self.discriminator(self.augment(x), x_labels)
                 loss = self.loss.g_loss(fake_output.logits, None if real_output is None else real_output.logits)
-                if due := self._due_terms("generator", self.global_step):
+                if due := self._due_terms("generator", self.update):
                     step = self._step(x, x_labels, z, fake, y, real_output, fake_output)
                     loss = self._add_terms(loss, due, step, values)
                 losses.append(self.backward_part(loss))

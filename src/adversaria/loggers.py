@@ -12,6 +12,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
 
@@ -30,7 +31,7 @@ class CSV(Logger):
         super().__init__()
         self.path = Path(run_dir) / "metrics.csv"
         self._columns = ["step"]
-        self._row: dict[str, float] = {}
+        self._row: dict[str, float | str] = {}
         if self.path.exists():
             self._cut(resume_step)
 
@@ -50,6 +51,11 @@ class CSV(Logger):
         if self._row and self._row["step"] != step:
             self.save()
         self._row |= {"step": float(step or 0), **metrics}
+
+    @rank_zero_only
+    def log_text(self, tag: str, text: str, step: int) -> None:
+        """Adds a column of words to the row of ``step``."""
+        self._row |= {"step": float(step), tag: text}
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any, **__: Any) -> None:
         """Nothing: ``config.yaml`` holds them."""
@@ -111,6 +117,12 @@ class TensorBoard(TensorBoardLogger):
             **{"purge_step": resume_step + 1} if resume_step else {},  # type: ignore[arg-type]
         )
 
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """All values in one event: one for each would take a small model several milliseconds."""
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
+        self.experiment._get_file_writer().add_summary(Summary(value=values), step)
+
     def log_picture(self, tag: str, rgb: Tensor, step: int) -> None:
         """Shows a uint8 ``[3, H, W]`` picture."""
         self.experiment.add_image(tag, rgb, step)
@@ -120,8 +132,10 @@ class TensorBoard(TensorBoardLogger):
         self.experiment.flush()
 
 
-def _text(value: float) -> str:
-    """Whole numbers without a point, everything else with six significant digits."""
+def _text(value: float | str) -> str:
+    """Whole numbers without a point, all others with six significant digits."""
+    if isinstance(value, str):
+        return value
     if math.isfinite(value) and value == int(value):
         return str(int(value))
     return f"{value:.6g}"

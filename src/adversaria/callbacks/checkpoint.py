@@ -78,7 +78,7 @@ class Checkpoint(LightningCheckpoint):
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         """Ends the step unless a validation is still to come."""
         interval = trainer.val_check_interval
-        if not (trainer.enable_validation and isinstance(interval, int) and trainer.global_step % interval == 0):
+        if not (isinstance(interval, int) and trainer.global_step % interval == 0 and trainer.enable_validation):
             self._end_of_step(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -99,7 +99,9 @@ class Checkpoint(LightningCheckpoint):
 
     def _end_of_step(self, trainer: Trainer, pl_module: Any) -> None:
         step = trainer.global_step
-        stop = trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
+        stop = self._signal is not None
+        if trainer.world_size > 1:
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
         save = stop or step % self.every_n_steps == 0
         if save or step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._check_finite(trainer, pl_module)
@@ -130,7 +132,7 @@ class Checkpoint(LightningCheckpoint):
 
     def _keep_best(self, trainer: Trainer, pl_module: Any) -> None:
         evaluation = next((c for c in trainer.callbacks if isinstance(c, Evaluation)), None)  # type: ignore[attr-defined]
-        if evaluation is None or evaluation.metrics is None:
+        if evaluation is None or evaluation.metrics is None or evaluation.step != trainer.global_step:
             return
         name, sign = evaluation.metrics.monitor, {"min": 1, "max": -1}[evaluation.metrics.mode]
         value = evaluation.scores.get(name, math.nan)
