@@ -12,7 +12,7 @@ BEGIN, END = "<!-- choices: made by docs/choices.py -->\n", "<!-- end of choices
 #: in the order in which one thinks of them; hydra/ and local/ are no choices
 GROUPS = (
     "model", "generator", "discriminator", "data", "loss", "penalty", "augment", "optim", "schedule",
-    "metrics", "callbacks", "logger", "trainer", "experiment", "sweep", "debug",
+    "metrics", "callbacks", "logger", "trainer", "experiment", "sweep", "debug", "usefulness", "memorisation",
 )  # fmt: skip
 
 

@@ -24,6 +24,9 @@ GROUPS = {
     if group.is_dir() and group.name not in ("hydra", "local")
 }
 CHOICES = [(group, name) for group, names in GROUPS.items() for name in names]
+#: of evaluate.py alone; tests/cli/test_evaluate.py tries them
+OF_EVALUATE = ("usefulness", "memorisation")
+TRAINED = [(group, name) for group, name in CHOICES if group not in OF_EVALUATE]
 
 #: what a choice needs beside it, because it is made for other data or for another loss
 NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -77,7 +80,7 @@ def overrides_for(group: str, name: str, class_folders: Path) -> list[str]:
     return overrides
 
 
-@pytest.mark.parametrize(("group", "name"), CHOICES, ids=[f"{group}={name}" for group, name in CHOICES])
+@pytest.mark.parametrize(("group", "name"), TRAINED, ids=[f"{group}={name}" for group, name in TRAINED])
 def test_choice_trains_saves_loads_and_samples(
     train_run: Callable[..., Run],
     class_folders: Path,

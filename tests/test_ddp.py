@@ -55,6 +55,7 @@ def test_two_processes_share_a_run(tmp_path: Path) -> None:
         "metrics=modes",
         "metrics.count=100",
         "callbacks.evaluation.every_n_steps=10",
+        "callbacks.evaluation.max_share=null",
         "trainer=ddp_cpu",
         "trainer.max_steps=20",
         "trainer.log_every_n_steps=5",

@@ -54,6 +54,7 @@ def test_max_steps_counts_generator_updates(train_run: Callable[..., Run], n_cri
         "trainer.max_steps=10",
         "trainer.log_every_n_steps=2",
         "callbacks.evaluation.every_n_steps=4",
+        "callbacks.evaluation.max_share=null",
         "callbacks.samples.every_n_steps=5",
         "schedule=linear",
         f"optim.n_critic={n_critic}",
@@ -237,6 +238,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
         "trainer.log_every_n_steps=5",
         "callbacks.checkpoint.every_n_steps=5",
         "callbacks.evaluation.every_n_steps=20",
+        "callbacks.evaluation.max_share=null",
     )
     result = run.read_result() or {}
     assert result["status"] == "diverged"

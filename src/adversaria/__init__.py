@@ -3,23 +3,26 @@
 >>> import adversaria
 >>> sampler = adversaria.load("outputs/dcgan-digits/2026-01-31_12-00-00")
 >>> images = sampler.sample(64, seed=1)  # [64, C, H, W] in [-1, 1]
+>>> scores, fingerprint = adversaria.evaluate(sampler, "path/to/images")
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "evaluate", "load"]
 
 if TYPE_CHECKING:
     from adversaria.api import load
+    from adversaria.scoring import evaluate
+
+_HOMES = {"load": "adversaria.api", "evaluate": "adversaria.scoring"}
 
 
 def __getattr__(name: str) -> Any:
     # torch is imported on first use, so that `--help` and a mistyped override answer at once.
-    if name == "load":
-        from adversaria.api import load
-
-        return load
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -108,7 +108,7 @@ class Sampler:
         if count < 1:
             raise UserError(f"count={count} must be at least 1")
         starts = range(0, count, batch_size)
-        return torch.cat([draw(start, min(count, start + batch_size)).float().cpu() for start in starts])
+        return torch.cat([draw(start, min(count, start + batch_size)).samples.float().cpu() for start in starts])
 
     def interpolate(
         self,

@@ -186,7 +186,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, list) and all(_fits(item, items[0]) for item in value)
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return isinstance(value, dict)
-    return isinstance(value, hint) if inspect.isclass(hint) and origin is None else True
+    # Any is a class since Python 3.11
+    return isinstance(value, hint) if inspect.isclass(hint) and hint is not Any and origin is None else True
 
 
 def _describe(hint: Any) -> str:

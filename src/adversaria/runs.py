@@ -107,7 +107,7 @@ class Run:
 
     def write_result(self, result: Plain) -> None:
         """Writes ``result.json``, whole or not at all; NaN becomes null."""
-        write_atomically(self.result, json.dumps(_without_nan(result), indent=2) + "\n")
+        write_json(self.result, result)
 
     def _check_same(self, config: Plain) -> None:
         import yaml
@@ -190,6 +190,11 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes plain values as JSON, whole or not at all; what is not finite becomes null."""
+    write_atomically(path, json.dumps(_without_nan(value), indent=2) + "\n")
 
 
 def _without_nan(value: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from adversaria.errors import UserError
 from adversaria.stepping import step_seed
+from adversaria.types import Batch
 
 #: latents are drawn in blocks of this many, one generator each: seeding one for every sample would cost more
 BLOCK = 64
@@ -63,11 +64,13 @@ class Draw:
         return z, torch.searchsorted(self._cumulative, uniform).clamp_(max=len(self._cumulative) - 1)
 
     @torch.no_grad()
-    def __call__(self, start: int, stop: int) -> Tensor:
-        """Samples ``[stop - start, *shape]`` in the spec's value range, on the device of the network."""
+    def __call__(self, start: int, stop: int) -> Batch:
+        """Samples ``[stop - start, *shape]`` in the spec's value range, on the device of the network, and their labels
+        ``[stop - start]`` on the CPU, None for an unconditional network.
+        """
         z, labels = self.latents(start, stop)
         samples: Tensor = self.network(z.to(self.device), None if labels is None else labels.to(self.device))
-        return samples
+        return Batch(samples, labels)
 
     def _block(self, block: int) -> tuple[Tensor, Tensor]:
         """Latents ``[BLOCK, latent_dim]`` and uniform numbers ``[BLOCK]`` of one block."""

@@ -13,13 +13,16 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
+from adversaria import cost
 from adversaria.api import read_checkpoint
 from adversaria.build import build_system, check, construct
 from adversaria.callbacks import Checkpoint, Evaluation
 from adversaria.callbacks.checkpoint import AtomicIO
+from adversaria.callbacks.ema import sampler_of
 from adversaria.config import Plain, check_train_config
 from adversaria.data.module import DataModule
 from adversaria.errors import Diverged, Stopped, UserError
+from adversaria.metrics.fingerprint import fingerprint_id
 from adversaria.runs import Run
 from adversaria.stepping import NoProfiler, SteppedModule, seed_step
 
@@ -77,6 +80,7 @@ def train(experiment: Experiment, run: Run) -> Plain:
     trainer = make_trainer(experiment, run, resume)
     if experiment.metrics is not None:
         experiment.metrics.prepare(experiment.data, trainer.strategy.root_device)
+    cost.reset_peak_memory(trainer.strategy.root_device)
     status = "finished"
     try:
         path = str(run.last) if resume else None
@@ -145,6 +149,10 @@ def _result(status: str, trainer: Trainer, experiment: Experiment, run: Run) -> 
     checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
     system, seconds = experiment.system, experiment.system.clock.seconds
     images = trainer.global_step * system.batches_per_step * experiment.data.batch_size * trainer.world_size
+    costs: Plain = {}
+    if trainer.is_global_zero:  # a stop stays quick: the latency is what takes time
+        device = trainer.strategy.root_device
+        costs = cost.measure(system, sampler_of(trainer), device, latency=status != "stopped")
     return {
         "status": status,
         "generator_updates": trainer.global_step,
@@ -155,7 +163,9 @@ def _result(status: str, trainer: Trainer, experiment: Experiment, run: Run) -> 
         "best": checkpoint.best if checkpoint else None,
         "checkpoint": str(run.last.relative_to(run.path)) if run.last.is_file() else None,
         "fingerprint": evaluation.fingerprint if evaluation else {},
+        "fingerprint_id": fingerprint_id(evaluation.fingerprint) if evaluation else "",
         "precision": str(trainer.precision),
         "devices": trainer.world_size,
         "rollbacks": system.rollbacks,
+        "cost": costs,
     }

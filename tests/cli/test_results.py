@@ -1,20 +1,17 @@
-"""Samples, scores and tables of runs, as a user asks for them."""
+"""Samples and scores of runs, as a user asks for them."""
 
 from __future__ import annotations
 
 import json
-import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from adversaria.cli import compare, evaluate, sample
+from adversaria.cli import evaluate, sample
 from adversaria.runs import Run
 
 Command = Callable[..., tuple[int, str, str]]
@@ -32,26 +29,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory, make_config: Any, tiny: tuple
         ("cgan", ("model=cgan", *tiny)),
         ("vae", ("model=vae", "model.generator.width=8", "model.encoder.width=8", "data.batch_size=8", "metrics=none")),
         ("points", ("model=mlp", *points)),
-        ("points_other", ("model=mlp", *points, "seed=5")),
     ):
         config = make_config(*overrides, "trainer.max_steps=3", "trainer.accelerator=cpu")
         made[name] = Run(folder / name)
         with made[name].started(config, []):
             made[name].write_result(train(build_experiment(config), made[name]))
     return made
-
-
-@pytest.fixture
-def command(in_tmp: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(module: ModuleType, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["x.py", *arguments])
-        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-        logging.getLogger("adversaria").handlers.clear()
-        code = module.main()
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def test_grid_png_and_npz_hold_the_same_samples(command: Command, runs: dict[str, Run], in_tmp: Path) -> None:
@@ -123,9 +106,13 @@ def test_evaluation_uses_the_stored_choices_and_says_how(command: Command, runs:
     assert code == 0, err
     report = json.loads((in_tmp / "e.json").read_text())
     trained = runs["points"].read_result() or {}
-    assert report["metrics"] == trained["metrics"]  # the same weights, seed and count give the same score
+    last = report["scores"]["last"]
+    assert last["metrics"] == trained["metrics"]  # the same weights, seed and count give the same score
+    assert last["generator_updates"] == trained["generator_updates"]
+    assert report["scores"]["best"]["generator_updates"] == trained["best"]["step"]
     assert report["fingerprint"] == trained["fingerprint"]
-    for name in report["metrics"]:
+    assert report["fingerprint_id"] == trained["fingerprint_id"]
+    for name in last["metrics"]:
         assert name in printed
 
 
@@ -139,34 +126,3 @@ def test_evaluation_of_a_run_without_metrics(command: Command, runs: dict[str, R
     code, _, err = command(evaluate, f"checkpoint={runs['vae'].path}")
     assert code == 1
     assert "metrics=none" in err
-
-
-def test_compare_shows_what_differs_and_scores_apart(command: Command, runs: dict[str, Run], in_tmp: Path) -> None:
-    folder = runs["points"].path.parent
-    code, printed, _ = command(compare, f"runs=[{folder / 'points'},{folder / 'points_other'}]")
-    assert code == 0
-    head = [cell.strip() for cell in printed.splitlines()[0].split("|")]
-    assert {"seed", "data.seed", "status"} <= set(head)
-    assert "modes_covered" in head  # one way of scoring, one column
-    assert "loss.d_loss._target_" not in head
-    assert command(compare, f"runs={folder}", "out=all.csv")[0] == 0
-    assert (in_tmp / "all.csv").read_text().count("\n") == 5
-    table = compare.compare([run.path for run in runs.values()])
-    assert {row["status"] for row in table} == {"finished"}
-
-
-def test_compare_keeps_differently_made_scores_apart(tmp_path: Path) -> None:
-    for name, count in (("a", 10), ("b", 20)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.yaml").write_text("seed: 0\n")
-        result = {"status": "finished", "metrics": {"fid": 1.0}, "fingerprint": {"count": count}}
-        (tmp_path / name / "result.json").write_text(json.dumps(result))
-    first, second = compare.compare([tmp_path / "a", tmp_path / "b"])
-    assert [c for c in first if c.startswith("fid")] == ["fid [A]", "fid [B]"]
-    assert (first["fid [A]"], first["fid [B]"], second["fid [A]"], second["fid [B]"]) == (1.0, None, None, 1.0)
-
-
-def test_compare_of_nothing(command: Command) -> None:
-    code, _, err = command(compare, "runs=nowhere")
-    assert code == 1
-    assert "holds no run" in err

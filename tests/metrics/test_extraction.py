@@ -33,7 +33,7 @@ WORKER = """
 torch.set_num_threads(1)
 rank, port, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-torch.save((gathered(), from_rank_zero([float(rank), 0.1], device)), f"{out}/{rank}.pt")
+torch.save((gathered(), from_rank_zero([float(rank), 0.1])), f"{out}/{rank}.pt")
 """
 
 

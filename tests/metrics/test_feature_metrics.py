@@ -17,7 +17,7 @@ from adversaria.data.named import Digits
 from adversaria.errors import UserError
 from adversaria.metrics import ClassifierExtractor, Draw, FeatureMetrics, InceptionExtractor
 from adversaria.metrics import reference as reference_module
-from adversaria.types import DataSpec
+from adversaria.types import Batch, DataSpec
 
 COUNT = 300
 
@@ -37,6 +37,7 @@ class Pixels(nn.Module):
 
 def make(cache: Path, extractor: Any = None, **changes: Any) -> FeatureMetrics:
     fields = {"count": COUNT, "kid_subsets": 5, "kid_subset_size": 100, "is_splits": 3, "batch_size": 128}
+    fields |= {"references": ["train"]}
     return FeatureMetrics(extractor=extractor or ClassifierExtractor(), cache_dir=str(cache), **{**fields, **changes})
 
 
@@ -45,7 +46,11 @@ def reals(digits: Digits, noise: float = 0.0) -> Draw:
     samples = digits.spec.to_float(digits.split("test").batch(torch.arange(360)).samples)
     samples = samples.repeat(2, 1, 1, 1)
     samples = samples + noise * torch.randn(samples.shape, generator=torch.Generator().manual_seed(0))
-    return lambda start, stop: samples[start:stop].clone()
+    return unlabelled(lambda start, stop: samples[start:stop].clone())
+
+
+def unlabelled(draw: Callable[[int, int], Tensor]) -> Draw:
+    return lambda start, stop: Batch(draw(start, stop), None)
 
 
 def test_scores_tell_reals_from_noisy_ones_and_say_what_they_are(
@@ -54,7 +59,8 @@ def test_scores_tell_reals_from_noisy_ones_and_say_what_they_are(
     metrics = make(tmp_path)
     metrics.prepare(digits, device)
     real, noisy = (metrics.evaluate(reals(digits, noise), device) for noise in (0.0, 0.5))
-    assert list(real) == [f"classifier_{name}" for name in ("fid300", "kid300", "kid300_std", "is300", "is300_std")]
+    names = "fid300 kid300 kid300_std is300 is300_std precision300 recall300 density300 coverage300 class_kl300"
+    assert list(real) == [f"classifier_{name}" for name in (*names.split(), "missing_classes300")]
     assert metrics.monitor == "classifier_fid300"
     assert real[metrics.monitor] < noisy[metrics.monitor] / 5
     assert real["classifier_kid300"] < noisy["classifier_kid300"] / 5
@@ -78,7 +84,7 @@ def test_the_training_images_themselves_score_zero(digits: Digits, device: torch
     samples = torch.cat([samples, samples[:64]])
     metrics = make(tmp_path, count=count, batch_size=256)
     metrics.prepare(digits, device)
-    scores = metrics.evaluate(lambda start, stop: samples[start:stop], device)
+    scores = metrics.evaluate(unlabelled(lambda start, stop: samples[start:stop]), device)
     assert scores[f"classifier_fid{count}"] == pytest.approx(0, abs=1e-4)
 
 
@@ -97,9 +103,9 @@ def test_evaluation_leaves_random_states_and_modes(digits: Digits, device: torch
     metrics = make(tmp_path)
     before = state()
     metrics.prepare(digits, device)
-    first = metrics.evaluate(draw, device)
+    first = metrics.evaluate(unlabelled(draw), device)
     assert state() == before
-    assert metrics.evaluate(draw, device) == first
+    assert metrics.evaluate(unlabelled(draw), device) == first
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -114,8 +120,8 @@ def test_samples_that_are_not_finite_give_nan_and_one_warning(
     metrics = make(tmp_path)
     metrics.prepare(digits, device)
     with caplog.at_level(logging.WARNING):
-        scores = metrics.evaluate(draw, device)
-    assert len(scores) == 5
+        scores = metrics.evaluate(unlabelled(draw), device)
+    assert len(scores) == 11
     assert all(math.isnan(value) for value in scores.values())
     assert len(caplog.records) == 1
 
@@ -127,7 +133,7 @@ def test_failed_linear_algebra_gives_nan_and_one_warning(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise torch.linalg.LinAlgError("did not converge")
 
     metrics = make(tmp_path)
@@ -143,7 +149,7 @@ def test_failed_linear_algebra_gives_nan_and_one_warning(
 def test_collapse_to_one_image_has_finite_scores(digits: Digits, device: torch.device, tmp_path: Path) -> None:
     metrics = make(tmp_path)
     metrics.prepare(digits, device)
-    scores = metrics.evaluate(lambda start, stop: torch.zeros(stop - start, 1, 16, 16), device)
+    scores = metrics.evaluate(unlabelled(lambda start, stop: torch.zeros(stop - start, 1, 16, 16)), device)
     assert all(math.isfinite(value) for value in scores.values())
     assert scores["classifier_is300"] == pytest.approx(1)
 
@@ -165,7 +171,7 @@ class TestCache:
         self, make_digits: Callable[..., Digits], digits: Digits, device: torch.device, tmp_path: Path
     ) -> None:
         self.prepared(digits, device, tmp_path)
-        self.prepared(digits, device, tmp_path, reference="test")
+        self.prepared(digits, device, tmp_path, references=["test"])
         self.prepared(make_digits(limit=100), device, tmp_path)
         assert len(list(tmp_path.glob("references/*.npz"))) == 3
 
@@ -176,7 +182,7 @@ class TestCache:
         first = self.prepared(digits, device, tmp_path).evaluate(reals(digits), device)
         (path,) = tmp_path.glob("references/*.npz")
         whole = path.read_bytes()
-        self.prepared(digits, device, tmp_path, reference="test")
+        self.prepared(digits, device, tmp_path, references=["test"])
         (other,) = set(tmp_path.glob("references/*.npz")) - {path}
         path.write_bytes({"cut": whole[: len(whole) // 2], "foreign": other.read_bytes(), "empty": b""}[damage])
         with caplog.at_level(logging.WARNING):
@@ -215,7 +221,10 @@ def test_fingerprint_names_everything_that_changes_a_score(
             (Pixels(), {}, digits),
             (ClassifierExtractor(), {}, digits),
             (Pixels(), {"count": 310}, digits),
-            (Pixels(), {"reference": "test"}, digits),
+            (Pixels(), {"references": ["test"]}, digits),
+            (Pixels(), {"references": ["train", "test"]}, digits),
+            (Pixels(), {"precision_k": 4}, digits),
+            (Pixels(), {"density_k": 4}, digits),
             (Pixels(), {"kid_subset_size": 90}, digits),
             (Pixels(), {"kid_subsets": 6}, digits),
             (Pixels(), {"is_splits": 4}, digits),
@@ -243,6 +252,9 @@ def test_fingerprint_names_everything_that_changes_a_score(
         ({"kid_subsets": 0}, "metrics.kid_subsets=0"),
         ({"kid_subset_size": 1}, "metrics.kid_subset_size=1"),
         ({"is_splits": 0}, "metrics.is_splits=0"),
+        ({"precision_k": 0}, "metrics.precision_k=0"),
+        ({"references": []}, r"metrics.references=\[\]"),
+        ({"references": ["train", "val"]}, "metrics.references"),
     ],
 )
 def test_ranges_are_refused_by_name(change: dict[str, int], words: str, tmp_path: Path) -> None:

@@ -97,6 +97,19 @@ def test_many_samples_are_taken_in_parts() -> None:
     assert distance(shift, factor, 0 * shift, factor, 9000) == pytest.approx(float(shift.square().sum()), abs=1e-6)
 
 
+@pytest.mark.parametrize("dim", [256, 257, 600])  # products are taken 256 columns at a time
+def test_many_dimensions_are_taken_in_parts(dim: int) -> None:
+    features, other = random_matrix(700, dim, 0) + 3, random_matrix(dim, dim, 1) / 10
+    running = RunningGaussian(dim)
+    for part in features.split(300):
+        running.update(part)
+    torch.testing.assert_close(running.covariance, features.T.cov(), rtol=0, atol=1e-10)
+    ours = frechet_distance(features, torch.zeros(dim).double(), symmetric_root(other.T @ other))
+    cross = scipy.linalg.svdvals(((features - features.mean(0)) / math.sqrt(699) @ other.T).numpy()).sum()
+    traces = features.var(0).sum() + other.square().sum()
+    assert ours == pytest.approx(float(features.mean(0).square().sum() + traces - 2 * cross), rel=1e-10)
+
+
 def test_is_never_negative() -> None:
     for seed in range(20):
         features = random_matrix(40, 10, seed)

@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from adversaria.data import points
 from adversaria.data.points import GaussianMixture
 from adversaria.errors import UserError
 from adversaria.metrics import ModeCoverage
 from adversaria.metrics.modes import mode_scores
+from adversaria.types import Batch
 
 CENTRES = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
 
@@ -54,7 +54,7 @@ def test_the_data_themselves_cover_all_modes(make: object, device: torch.device)
     points = torch.from_numpy(data.split("train").samples)
     metrics = ModeCoverage(count=2500)
     metrics.prepare(data, device)
-    scores = metrics.evaluate(lambda start, stop: points.repeat(2, 1)[start:stop], device)
+    scores = metrics.evaluate(lambda start, stop: Batch(points.repeat(2, 1)[start:stop], None), device)
     assert scores["modes_covered"] == len(data.modes)
     assert scores["high_quality_share"] == pytest.approx(1 - math.exp(-4.5), abs=0.008)
     assert scores[metrics.monitor] < 0.07
@@ -81,8 +81,8 @@ def test_samples_far_from_every_mode() -> None:
 
 
 def test_nan_samples_give_nan_and_one_warning(device: torch.device, caplog: pytest.LogCaptureFixture) -> None:
-    def draw(start: int, stop: int) -> Tensor:
-        return torch.full((stop - start, 2), math.nan)
+    def draw(start: int, stop: int) -> Batch:
+        return Batch(torch.full((stop - start, 2), math.nan), None)
 
     metrics = ModeCoverage(count=100)
     metrics.prepare(ring(), device)

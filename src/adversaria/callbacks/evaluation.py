@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import logging
+import math
+import time
+from typing import Any
 
 import torch
 from lightning import Trainer
@@ -11,7 +14,11 @@ from lightning.pytorch.callbacks import Callback
 from adversaria.callbacks.ema import EMA, sampler_of
 from adversaria.errors import UserError
 from adversaria.metrics import Metrics
+from adversaria.metrics.extraction import from_rank_zero
+from adversaria.metrics.fingerprint import fingerprint, fingerprint_id
 from adversaria.sampling import Draw, evaluating
+
+log = logging.getLogger("adversaria")
 
 
 class Evaluation(Callback):
@@ -23,27 +30,43 @@ class Evaluation(Callback):
     Args:
         every_n_steps: generator updates from one evaluation to the next.
         seed: of latents and labels.
+        max_share: of the time, above 0 and at most 1, that evaluation may take: a multiple of ``every_n_steps`` is
+            taken where it would take more, and the log says so. None: no bound.
         metrics: what to compute; None: nothing.
 
     Raises:
-        UserError: ``every_n_steps`` is below 1.
+        UserError: a value out of range.
     """
 
-    def __init__(self, *, every_n_steps: int = 1000, seed: int = 0, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        every_n_steps: int = 1000,
+        seed: int = 0,
+        max_share: float | None = 0.1,
+        metrics: Metrics | None = None,
+    ) -> None:
         if every_n_steps < 1:
             raise UserError(f"callbacks.evaluation.every_n_steps={every_n_steps} must be at least 1")
-        self.every_n_steps, self.seed, self.metrics = every_n_steps, seed, metrics
+        if max_share is not None and not 0 < max_share <= 1:
+            raise UserError(
+                f"callbacks.evaluation.max_share={max_share} must be above 0 and at most 1; null takes the bound away"
+            )
+        self.every_n_steps, self.seed, self.max_share, self.metrics = every_n_steps, seed, max_share, metrics
         self.scores: dict[str, float] = {}
         self.fingerprint: dict[str, Any] = {}
-        self._step = -1
+        #: generator updates that `scores` belong to
+        self.step = -1
+        self._stretch, self._passed, self._mark = 1, 0, 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """The last scores and the step they belong to."""
-        return {"scores": self.scores, "step": self._step}
+        """The last scores, the step they belong to, and where the stretched interval stands."""
+        return {"scores": self.scores, "step": self.step, "interval": [self._stretch, self._passed, self._mark]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        self.scores, self._step = state_dict["scores"], state_dict["step"]
+        self.scores, self.step = state_dict["scores"], state_dict["step"]
+        self._stretch, self._passed, self._mark = state_dict.get("interval", [1, 0, 0.0])
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Settles what the scores will be scores of; the metrics were prepared before the run had a folder."""
@@ -53,7 +76,9 @@ class Evaluation(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """The turn that the validation loop gives."""
-        self.evaluate(trainer, pl_module)
+        self._passed += 1
+        if self._passed >= self._stretch:
+            self.evaluate(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """The final scores."""
@@ -61,22 +86,39 @@ class Evaluation(Callback):
 
     def evaluate(self, trainer: Trainer, pl_module: Any) -> None:
         """Scores the present weights, once a step."""
-        if self.metrics is None or self._step == trainer.global_step:
+        if self.metrics is None or self.step == trainer.global_step:
             return
-        self._step = trainer.global_step
+        self.step = trainer.global_step
         counts = trainer.datamodule.class_counts if pl_module.conditional else None  # type: ignore[attr-defined]
+        started = time.perf_counter()
         with pl_module.clock.paused(), evaluating(sampler_of(trainer)) as network:
             draw = Draw(network, pl_module.device, seed=self.seed, class_weights=counts)
             self.scores = self.metrics.evaluate(draw, pl_module.device)
+        self._choose_interval(time.perf_counter() - started, pl_module.clock.seconds)
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self.scores.items()})
         pl_module.log_values({f"score/{name}": value for name, value in self.scores.items()})
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_text"):
+                logger.log_text("score/fingerprint", fingerprint_id(self.fingerprint), trainer.global_step)
 
-
-def fingerprint(metrics: Metrics, *, weights: Literal["ema", "raw"], seed: int) -> dict[str, Any]:
-    """How a score was made, complete: what the metrics know and what their caller does."""
-    return {
-        **metrics.fingerprint(),
-        "weights": weights,
-        "batch_norm": "running statistics",
-        "evaluation_seed": seed,
-    }
+    def _choose_interval(self, evaluation: float, training: float) -> None:
+        """Sets how many intervals pass until the next evaluation, from the seconds that this one took and those of
+        training so far. The ranks agree, or the next evaluation would wait for some of them forever.
+        """
+        interval, self._mark = (training - self._mark) / max(self._passed, 1), training
+        self._passed = 0
+        if self.max_share is None or interval <= 0:
+            return
+        wanted = math.ceil(evaluation * (1 / self.max_share - 1) / interval)
+        stretch = from_rank_zero(max(1, wanted))
+        if stretch > max(1, self._stretch):
+            log.info(
+                "evaluation takes %.0f s and %d generator updates %.0f s: the next one comes after %d, so that it stays"
+                " below %g of the time (callbacks.evaluation.max_share)",
+                evaluation,
+                self.every_n_steps,
+                interval,
+                stretch * self.every_n_steps,
+                self.max_share,
+            )
+        self._stretch = stretch

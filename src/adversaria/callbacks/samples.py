@@ -70,7 +70,7 @@ class Samples(Callback):
         with evaluating(sampler_of(trainer)) as network:
             draw = Draw(network, pl_module.device, seed=self.seed, labels=classes)
             columns = len(classes) if classes and len(classes) <= self.count else None
-            samples = draw(0, self.count - self.count % (columns or 1))  # whole rows
+            samples = draw(0, self.count - self.count % (columns or 1)).samples  # whole rows
         self._publish(trainer, "samples", picture(samples, pl_module.spec, columns), f"{trainer.global_step:06d}")
         reals = pl_module.spec.to_float(self._reals[: self.count]).to(pl_module.device)
         with evaluating(pl_module), torch.no_grad():

@@ -17,7 +17,7 @@ class Statistics(Callback):
     """Logs every ``trainer.log_every_n_steps`` generator updates, in one transfer from the device.
 
     ``loss/*`` and ``logits/*`` are those of the logged step; ``gradient_norm/*`` is the global norm before clipping;
-    ``throughput/*`` counts training time alone, without evaluation, pictures and checkpoints.
+    ``throughput/*`` and ``seconds`` count training time alone, without evaluation, pictures and checkpoints.
     """
 
     def __init__(self) -> None:
@@ -69,6 +69,7 @@ class Statistics(Callback):
             **rates,
             **self._throughput(trainer, pl_module),
             "images_seen": float(pl_module.images_seen),
+            "seconds": pl_module.clock.seconds,
         }
         pl_module.log_values(self.latest)
 

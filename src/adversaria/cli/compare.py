@@ -1,94 +1,77 @@
-"""``python compare.py runs=outputs/sweeps/seeds``: runs side by side, scores only beside those made the same way."""
+"""``python compare.py outputs/sweeps/seeds``: which of these runs is better, by how much, and at what cost."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
+import sys
 from pathlib import Path
-from typing import Any
 
 from adversaria.cli import app
-from adversaria.config import Plain, flatten
+from adversaria.config import Plain, check_type
 from adversaria.errors import UserError
 
 log = logging.getLogger("adversaria")
 
-_COLUMNS = ("run", "status", "generator_updates", "images_seen", "seconds", "images_per_second")
-#: what tells runs apart but is no choice of the experiment
-_INCIDENTAL = ("run_dir", "sweep_name")
+#: Hydra's options that take the argument after them
+_WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--info", "-i")
 
 
 def main() -> int:
     """The command; returns its exit code."""
+    try:
+        sys.argv[1:] = name_runs(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return app.run("compare", job)
 
 
+def name_runs(arguments: list[str]) -> list[str]:
+    """``arguments`` with those that are plain paths gathered into ``runs=[...]``.
+
+    Raises:
+        UserError: paths stand beside ``runs=``.
+    """
+    after_option = [False, *(argument in _WITH_VALUE for argument in arguments)]
+    paths = [
+        argument
+        for argument, is_value in zip(arguments, after_option, strict=False)
+        if not is_value and (Path(argument).exists() or not (argument.startswith(("-", "~")) or "=" in argument))
+    ]
+    if not paths:
+        return arguments
+    if any(argument.startswith("runs=") for argument in arguments):
+        raise UserError(f"{paths[0]} stands beside runs=; name all runs in one way")
+    quoted = ",".join("'{}'".format(path.replace("\\", "\\\\").replace("'", "\\'")) for path in paths)
+    return [argument for argument in arguments if argument not in paths] + [f"runs=[{quoted}]"]
+
+
 def job(config: Plain) -> int:
-    """Finds the runs, makes the table, prints or writes it."""
-    given = config["runs"] if isinstance(config["runs"], list) else [config["runs"]]
-    runs = [run for path in given for run in find_runs(Path(str(path)))]
-    if not runs:
-        raise UserError(f"runs={config['runs']} holds no run with a result.json; name a run or a folder of runs")
-    table = compare(runs)
-    if config["out"] is None:
-        log.info("%s", markdown(table))
-        return 0
-    out = Path(config["out"])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(as_csv(table) if out.suffix == ".csv" else markdown(table))
-    log.info("%d runs: %s", len(runs), out)
+    """Finds and reads the runs, writes the report and prints its first table."""
+    from adversaria.report import find_runs, make_sections, read_runs, tables, text, words, write_report
+
+    check_type("strict", config["strict"], bool)
+    given = [str(path) for path in (config["runs"] if isinstance(config["runs"], list) else [config["runs"]])]
+    records, warnings = read_runs(find_runs(given))
+    for warning in warnings:
+        log.warning("%s", warning)
+    if not records:
+        raise UserError(f"runs={','.join(given)} holds no run that can be compared; see above for each")
+    sections = make_sections(records, strict=config["strict"])
+    out = Path(config["out"] or _default_folder(given)).expanduser()
+    if out.is_file():
+        raise UserError(f"out={out} is a file; name a folder, in which report.html and the others are written")
+    write_report(sections, out, warnings)
+    if difference := words.different_ways(sections):
+        log.info("%s", difference)
+    for section in sections:
+        log.info("%s%s", f"{section.letter}: " if section.letter else "", words.summary(section))
+        log.info("%s", text.markdown_table(tables.overview(section)))
+    log.info("%-10s %s", "report", out / "report.html")
     return 0
 
 
-def find_runs(path: Path) -> list[Path]:
-    """The folders at or below ``path`` that hold a finished, stopped or diverged run."""
-    return sorted(result.parent for result in path.rglob("result.json") if (result.parent / "config.yaml").is_file())
-
-
-def compare(runs: list[Path]) -> list[dict[str, Any]]:
-    """A row for each run: the keys in which the configs differ, how it ended, its scores.
-
-    A score's column is split when fingerprints differ: its name then carries a letter for each way it was made.
-    """
-    import yaml
-
-    results = [json.loads((run / "result.json").read_text()) for run in runs]
-    configs = [flatten(yaml.safe_load((run / "config.yaml").read_text())) for run in runs]
-    keys = sorted({key for config in configs for key in config})
-    differing = [
-        key for key in keys if key not in _INCIDENTAL and len({json.dumps(config.get(key)) for config in configs}) > 1
-    ]
-    made = [json.dumps(result["fingerprint"], sort_keys=True) for result in results]
-    ways = sorted({way for way, result in zip(made, results, strict=True) if result["metrics"]})
-    rows = []
-    for run, result, config, way in zip(runs, results, configs, made, strict=True):
-        mark = f" [{chr(ord('A') + ways.index(way))}]" if len(ways) > 1 and way in ways else ""
-        scores = {f"{name}{mark}": value for name, value in result["metrics"].items()}
-        base = {name: result.get(name, str(run)) for name in _COLUMNS}
-        rows.append(base | {key: config.get(key) for key in differing} | scores)
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    return [{column: row.get(column) for column in columns} for row in rows]
-
-
-def markdown(table: list[dict[str, Any]]) -> str:
-    """The table in Markdown."""
-    head = list(table[0])
-    lines = [head, ["---"] * len(head), *([_text(row[column]) for column in head] for row in table)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def as_csv(table: list[dict[str, Any]]) -> str:
-    """The table as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(table[0]))
-    writer.writeheader()
-    writer.writerows(table)
-    return text.getvalue()
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "" if value is None else str(value)
+def _default_folder(given: list[str]) -> Path:
+    """``report/`` in the one folder that was named, else in the current one."""
+    only = Path(given[0]).expanduser() if len(given) == 1 else Path()
+    return (only if only.is_dir() else Path()) / "report"

@@ -1,20 +1,24 @@
-"""``python evaluate.py checkpoint=... data=cifar10``: scores of a trained model, with how they were made."""
+"""``python evaluate.py checkpoint=...``: scores of a trained model or of images, and how they were made."""
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adversaria.cli import app
-from adversaria.config import Plain, check_type
+from adversaria.config import Plain, check_type, conf_dir
 from adversaria.errors import UserError
 
 if TYPE_CHECKING:
-    from adversaria.api import Sampler
+    from adversaria.data.module import DataModule
+    from adversaria.metrics import Metrics
+    from adversaria.scoring import Fakes
 
 log = logging.getLogger("adversaria")
+
+#: the measurements beyond `Metrics`, by group
+Further = dict[str, Any]
 
 
 def main() -> int:
@@ -23,58 +27,165 @@ def main() -> int:
 
 
 def job(config: Plain) -> int:
-    """Loads the sampler, makes or loads the reference's features, scores, prints and writes."""
-    from adversaria.api import load
-    from adversaria.build import check, construct
-    from adversaria.callbacks.evaluation import fingerprint
-    from adversaria.runs import find_checkpoint, results_folder, write_atomically
-    from adversaria.sampling import Draw
+    """Opens what is to be scored and what it is compared with, scores, prints and writes."""
+    from adversaria.metrics.fingerprint import fingerprint_id
+    from adversaria.runs import write_json
+    from adversaria.scoring import score
 
-    check_type("seed", config["seed"], int, 0)
-    check_type("raw", config["raw"], bool)
-    trust = config["trust"]
-    checkpoint = find_checkpoint(config["checkpoint"])
-    folder = results_folder(checkpoint)
-    log.info("%-10s %s", "run", folder)
-    sampler = load(checkpoint, raw=config["raw"], trust=trust)
-    data_node, metrics_node = (config[group] or sampler.config[group] for group in ("data", "metrics"))
-    if not metrics_node:
-        raise UserError("the run was trained with metrics=none; choose some, for example metrics=inception")
-    for group, node in (("data", data_node), ("metrics", metrics_node)):
-        check(node, group, trust)
-    data = construct(data_node, "data", trust)
-    data.prepare()
-    _check_same_kind(sampler, data)
-    metrics = construct(metrics_node, "metrics", trust, spec=data.spec)
-    metrics.prepare(data, sampler.device)
-    counts = data.class_counts if sampler.conditional else None
-    draw = Draw(sampler.network, sampler.device, seed=config["seed"], class_weights=counts)
-    scores = metrics.evaluate(draw, sampler.device)
-
-    out = Path(config["out"] or folder / "evaluation.json")
-    made = fingerprint(metrics, weights=sampler.weights, seed=config["seed"])
-    report: dict[str, Any] = {
-        "checkpoint": str(checkpoint),
-        "generator_updates": sampler.generator_updates,
-        "images_seen": sampler.images_seen,
-        "metrics": scores,
-        "fingerprint": made,
-    }
+    _check(config)
+    stored, place = _place(config)
+    log.info("%-10s %s", "of", place)
+    data = _reference(config, stored)
+    for line in data.description().splitlines():
+        log.info("%-10s %s", "reference", line)
+    subjects = _subjects(config, data)
+    count = next(iter(subjects.values())).count
+    metrics = _metrics(config, stored, data, count)
+    further = _further(config, data, metrics, count)
+    out = Path(config["out"] or place / "evaluation.json")
+    report: dict[str, Any] = {"reference": data.name, "scores": {}}
+    for name, fakes in subjects.items():
+        scores, made = score(fakes, data, metrics)
+        report |= {"fingerprint_id": fingerprint_id(made), "fingerprint": made}
+        report["scores"][name] = {**fakes.about, "metrics": scores}
+    # The two that take long, of the first alone: the last checkpoint, unless another one was named.
+    name, fakes = next(iter(subjects.items()))
+    report["scores"][name] |= _run_further(further, fakes, data, metrics, out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, json.dumps(report, indent=2) + "\n")
-    for name, value in scores.items():
-        log.info("%-28s %.6g", name, value)
-    for name, value in made.items():
-        log.info("  %-26s %s", name, value)
+    write_json(out, report)
+    _print(report)
     log.info("%-10s %s", "scores", out)
-    log.info("%-10s %s", "run", folder)
+    log.info("%-10s %s", "of", place)
     return 0
 
 
-def _check_same_kind(sampler: Sampler, data: Any) -> None:
-    """Raises UserError unless the samples have the shape of the data."""
-    if sampler.spec.shape != data.spec.shape:
-        raise UserError(
-            f"the model makes samples of shape {list(sampler.spec.shape)}, but {data.name} has {list(data.spec.shape)};"
-            " choose the data set it was trained on, or data.size and data.channels to match"
-        )
+def _check(config: Plain) -> None:
+    check_type("seed", config["seed"], int, 0)
+    check_type("raw", config["raw"], bool)
+    if (config["checkpoint"] is None) == (config["images"] is None):
+        raise UserError("give either checkpoint=<run folder or .ckpt> or images=<folder, archive, .npz or .npy>")
+    if config["data"] and config["reference"]:
+        raise UserError(f"reference={config['reference']} and data= are two references; give one")
+    if config["images"] is not None and not (config["data"] or config["reference"]):
+        raise UserError("images= needs something to be compared with; add data=cifar10 or reference=<folder>")
+
+
+def _place(config: Plain) -> tuple[Plain, Path]:
+    """The config of the run that the checkpoint is of (empty for images), and where results go."""
+    from adversaria.api import read_checkpoint
+    from adversaria.runs import find_checkpoint, results_folder
+
+    if config["checkpoint"] is None:
+        path = Path(config["images"]).expanduser()
+        return {}, path.parent
+    path = find_checkpoint(config["checkpoint"])
+    return read_checkpoint(path)["config"], results_folder(path)
+
+
+def _reference(config: Plain, stored: Plain) -> DataModule:
+    """What the samples are compared with, ready."""
+    from adversaria.build import check, construct
+    from adversaria.data.given import images_at
+
+    if config["reference"] is not None:
+        return images_at(str(config["reference"]), key="reference")
+    node = config["data"] or stored["data"]
+    check(node, "data", config["trust"])
+    data: DataModule = construct(node, "data", config["trust"])
+    data.prepare()
+    return data
+
+
+def _subjects(config: Plain, data: DataModule) -> dict[str, Fakes]:
+    """What is scored, by name: of a run's folder its last and its best checkpoint."""
+    import torch
+
+    from adversaria.api import load
+    from adversaria.data.given import images_at
+    from adversaria.runs import Run, find_checkpoint
+    from adversaria.scoring import check_same_kind, of_images, of_sampler
+
+    if config["images"] is not None:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        given = images_at(str(config["images"]), key="images")
+        subjects = {"images": of_images(given, device, class_names=data.class_names)}
+    else:
+        paths = [find_checkpoint(config["checkpoint"])]
+        best = Run(config["checkpoint"]).best
+        paths += [best] if best.is_file() and best != paths[0] else []
+        samplers = {path: load(path, raw=config["raw"], trust=config["trust"]) for path in paths}
+        subjects = {path.stem: of_sampler(sampler, config["seed"]) for path, sampler in samplers.items()}
+        for path, fakes in zip(paths, subjects.values(), strict=True):
+            fakes.about["checkpoint"] = str(path)
+    for fakes in subjects.values():
+        check_same_kind(fakes, data)
+    return subjects
+
+
+def _metrics(config: Plain, stored: Plain, data: DataModule, count: int | None) -> Metrics:
+    """The chosen metrics, else those of the run, else those that suit the data; at most ``count`` fakes."""
+    import yaml
+
+    from adversaria.build import check, construct
+
+    node = config["metrics"] or stored.get("metrics")
+    if not node and stored:
+        raise UserError("the run was trained with metrics=none; choose some, for example metrics=inception")
+    if not node:
+        name = "classifier" if data.spec.num_classes else "inception"
+        node = yaml.safe_load((conf_dir() / "metrics" / f"{name}.yaml").read_text())
+    if count is not None and node.get("count", 0) > count:
+        log.info("%-10s all %d images are compared: fewer than metrics.count=%d", "images", count, node["count"])
+        node = {**node, "count": count}
+    check(node, "metrics", config["trust"])
+    metrics: Metrics = construct(node, "metrics", config["trust"], spec=data.spec)
+    return metrics
+
+
+def _further(config: Plain, data: DataModule, metrics: Metrics, count: int | None) -> Further:
+    """Memorisation and usefulness, as far as they are asked for: refused now, if they must be, and run later."""
+    from adversaria.build import check, construct
+
+    made: Further = {}
+    for group in ("memorisation", "usefulness"):
+        node = config[group]
+        if node and count is not None and "count" in node:
+            node = {**node, "count": min(node["count"] or count, count)}
+        check(node, group, config["trust"])
+        if node:
+            made[group] = construct(node, group, config["trust"])
+    if "memorisation" in made and not hasattr(metrics, "extractor"):
+        raise UserError("memorisation= compares features, which these metrics have none of; add metrics=classifier")
+    if "usefulness" in made:
+        made["usefulness"].check(data)
+    return made
+
+
+def _run_further(further: Further, fakes: Fakes, data: DataModule, metrics: Metrics, out: Path) -> Plain:
+    report: Plain = {}
+    with fakes.drawing_from(data) as draw:
+        if measure := further.get("memorisation"):
+            picture = out.with_name("memorisation.png")
+            scores = measure.evaluate(draw, data, metrics.extractor, fakes.device, picture)  # type: ignore[attr-defined]
+            report["memorisation"] = {**scores, "fingerprint": measure.fingerprint()}
+            log.info("%-10s %s", "picture", picture)
+        if measure := further.get("usefulness"):
+            scores = measure.evaluate(draw, data, fakes.device)
+            report["usefulness"] = {**scores, "fingerprint": measure.fingerprint()}
+    return report
+
+
+def _print(report: dict[str, Any]) -> None:
+    """Scores beside each other, then how they were made."""
+    columns: dict[str, dict[str, Any]] = {name: part["metrics"] for name, part in report["scores"].items()}
+    log.info("%-30s %s", "", " ".join(f"{name:>12}" for name in columns))
+    for score in next(iter(columns.values())):
+        log.info("%-30s %s", score, " ".join(f"{column[score]:12.6g}" for column in columns.values()))
+    for part in report["scores"].values():
+        for group in ("memorisation", "usefulness"):
+            for name, value in part.get(group, {}).items():
+                if name != "fingerprint":
+                    log.info("%-30s %12.6g", name, value)
+    log.info("%-30s %12s", "fingerprint", report["fingerprint_id"])
+    for name, value in report["fingerprint"].items():
+        log.info("  %-28s %s", name, value)

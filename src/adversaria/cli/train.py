@@ -169,6 +169,8 @@ def _introduce(experiment: Experiment, run: Run) -> None:
 
 
 def _summarise(result: Plain, run: Run) -> None:
+    from adversaria.metrics.fingerprint import in_short
+
     log.info(
         "%s after %d generator updates, %d images, %.0f s of training",
         result["status"],
@@ -182,6 +184,7 @@ def _summarise(result: Plain, run: Run) -> None:
         ("samples", pictures[-1] if pictures else None),
         ("checkpoint", run.path / result["checkpoint"] if result["checkpoint"] else None),
         ("score", scores or None),
+        ("made by", in_short(result["fingerprint"]) if scores else None),
         ("run", run.path),
     ):
         if value:

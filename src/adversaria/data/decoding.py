@@ -116,8 +116,8 @@ class _Decoder:
         if (image.height, image.width) != self.height_width:
             height, width = self.shape[:2]
             raise UserError(
-                f"data.size is null, but the images of {self.where} differ in size "
-                f"({width}x{height} and {image.width}x{image.height}): set data.size"
+                f"the images of {self.where} differ in size ({width}x{height} and {image.width}x{image.height}): "
+                f"set data.size, or resize them to one size"
             )
         assert self.channels is not None
         return images.pixels(image, self.channels)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from adversaria.metrics.classifier_extractor import ClassifierExtractor
 from adversaria.metrics.feature_metrics import FeatureMetrics
-from adversaria.metrics.inception import InceptionExtractor
+from adversaria.metrics.fidelity import CLIPExtractor, DINOv2Extractor, InceptionExtractor, VGG16Extractor
+from adversaria.metrics.memorisation import Memorisation
 from adversaria.metrics.modes import ModeCoverage
 from adversaria.metrics.protocol import BLOCK, Draw, Extractor, LoadsForData, Metrics
+from adversaria.metrics.usefulness import Usefulness
 
 __all__ = [
     "BLOCK",
+    "CLIPExtractor",
     "ClassifierExtractor",
+    "DINOv2Extractor",
     "Draw",
     "Extractor",
     "FeatureMetrics",
     "InceptionExtractor",
     "LoadsForData",
+    "Memorisation",
     "Metrics",
     "ModeCoverage",
+    "Usefulness",
+    "VGG16Extractor",
 ]

@@ -28,6 +28,10 @@ class ClassifierExtractor(nn.Module):
 
     The classifiers of digits, mnist and cifar10 come with the package, so that scores on them are the same for
     everyone. For other labelled data one is trained on first use, and cached.
+
+    Args:
+        weights: ``digits``, ``mnist`` or ``cifar10``, or a file that `adversaria.metrics.train_classifier` wrote: that
+            classifier for any images, with or without labels. None: the one of the data.
     """
 
     name = "classifier"
@@ -35,27 +39,24 @@ class ClassifierExtractor(nn.Module):
     resizer = ""
     weights_hash = ""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: str | None = None) -> None:
         super().__init__()
+        self.weights = weights
+        self.classifies_data = weights is None
         self.network: ClassifierNetwork | None = None
 
     def load(self, data: DataModule, device: torch.device, cache_dir: Path) -> None:
         """Reads the package's weights for ``data``, else the cached ones, else trains.
 
         Raises:
-            UserError: the data has no labels.
+            UserError: the data has no labels, or ``weights`` are not for such images.
         """
-        if data.spec.num_classes is None:
-            raise UserError(
-                f"metrics=classifier needs labels, which data={data.name} has none of; choose metrics=inception or"
-                " metrics=none"
-            )
-        if data.spec.num_classes < 2:
-            raise UserError(
-                f"metrics=classifier needs at least two classes, but data={data.name} has one; choose metrics=inception"
-                " or metrics=none"
-            )
-        network = _committed(data) or _own(data, device, cache_dir)
+        if self.weights is not None:
+            network = _given(self.weights, data)
+            self.classifies_data = self.weights == data.name
+        else:
+            _check_labels(data)
+            network = _committed(data) or _own(data, device, cache_dir)
         arrays, _ = to_arrays(network)
         self.network = network
         self.weights_hash = content_hash(arrays)
@@ -72,6 +73,43 @@ class ClassifierExtractor(nn.Module):
 def describe(data: DataModule, recipe: Recipe) -> dict[str, Any]:
     """What determines a trained classifier: the images, their labels and the recipe."""
     return {"data": data.identity("train"), "mirror": data.mirror, "recipe": asdict(recipe)}
+
+
+def _check_labels(data: DataModule) -> None:
+    if data.spec.num_classes is None:
+        raise UserError(
+            f"metrics=classifier needs labels, which data={data.name} has none of; choose metrics=inception, or another"
+            f" data set's classifier as in metrics.extractor.weights=cifar10 ({', '.join(_names())})"
+        )
+    if data.spec.num_classes < 2:
+        raise UserError(
+            f"metrics=classifier needs at least two classes, but data={data.name} has one; choose metrics=inception"
+            " or metrics=none"
+        )
+
+
+def _names() -> list[str]:
+    """Whose classifiers come with the package."""
+    return sorted(path.stem for path in COMMITTED.glob("*.npz"))
+
+
+def _given(weights: str, data: DataModule) -> ClassifierNetwork:
+    """The classifier that ``weights`` names."""
+    path = COMMITTED / f"{weights}.npz" if weights in _names() else Path(weights).expanduser()
+    if not path.is_file():
+        raise UserError(
+            f"metrics.extractor.weights={weights} is neither a file nor one of {', '.join(_names())}; give one of these"
+        )
+    try:
+        network = from_arrays(*load_arrays(path))
+    except BadFile as error:
+        raise UserError(f"metrics.extractor.weights={weights} holds no classifier ({error}); give another") from error
+    if network.channels != data.spec.shape[0]:
+        raise UserError(
+            f"metrics.extractor.weights={weights} is for images of {network.channels} channels, which those of"
+            f" {data.name} are not; give others"
+        )
+    return network
 
 
 def _committed(data: DataModule) -> ClassifierNetwork | None:

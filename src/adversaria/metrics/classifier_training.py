@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +17,9 @@ from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
+from adversaria.data.stream import EpochStream
 from adversaria.metrics.classifier import ClassifierNetwork, native_size
+from adversaria.types import Batch
 
 if TYPE_CHECKING:
     from adversaria.data.storage import Split
@@ -46,6 +51,34 @@ class Recipe:
         """How often each of ``count`` images is shown."""
         return max(5, min(200, round(self.images / count)))
 
+    @property
+    def batches(self) -> int:
+        """How many batches of ``batch_size`` make ``images``, whatever the number of epochs."""
+        return self.images // self.batch_size
+
+
+class TrainingProgress:
+    """A bar over the batches of one training or of several, and a line in the log that says early how long they take.
+
+    Args:
+        what: names the bar.
+        total: batches of all trainings together.
+    """
+
+    def __init__(self, what: str, total: int) -> None:
+        self._bar = tqdm(total=total, desc=what, unit="batch", leave=False)
+        self._started = time.monotonic()
+
+    def update(self) -> None:
+        """After each batch."""
+        self._bar.update()
+        if self._bar.n == 20:
+            log.info("training takes about %.0f s", (time.monotonic() - self._started) / 20 * self._bar.total)
+
+    def close(self) -> None:
+        """Removes the bar."""
+        self._bar.close()
+
 
 def train(split: Split, num_classes: int, *, mirror: bool, recipe: Recipe, device: torch.device) -> ClassifierNetwork:
     """Trains a classifier; it comes back in eval mode on ``device``. The global random state stays as it was.
@@ -57,43 +90,94 @@ def train(split: Split, num_classes: int, *, mirror: bool, recipe: Recipe, devic
         recipe: the rest.
         device: where to.
     """
-    count, height, width, channels = split.samples.shape
-    batch = min(recipe.batch_size, max(2, count // 4))  # few images make small batches, rather than few steps
+    batch_size = min(recipe.batch_size, max(2, len(split) // 4))  # few images make small batches, not few steps
+    steps = recipe.epochs(len(split)) * (len(split) // batch_size)
     generator = torch.Generator().manual_seed(recipe.seed)
+    batches = islice(_whole_batches(split, batch_size, generator), steps)
+    network = _new_network(split, num_classes, recipe, device)
+    with closing(TrainingProgress("classifier", steps)) as progress:
+        return _fit(network, batches, steps, mirror, recipe, generator, progress)
+
+
+def train_on_mixture(
+    splits: Sequence[Split],
+    num_classes: int,
+    *,
+    mirror: bool,
+    recipe: Recipe,
+    device: torch.device,
+    progress: TrainingProgress,
+) -> ClassifierNetwork:
+    """As `train`, but for ``recipe.batches`` batches of ``recipe.batch_size``, however few images there are:
+    classifiers that were trained on different images can so be compared.
+
+    Args:
+        splits: labelled images; every batch has equal shares of each.
+        num_classes, mirror, recipe, device: see `train`.
+        progress: told of every batch.
+    """
+    generator = torch.Generator().manual_seed(recipe.seed)
+    batches = islice(_mixed_batches(splits, recipe.batch_size // len(splits), recipe.seed), recipe.batches)
+    network = _new_network(splits[0], num_classes, recipe, device)
+    return _fit(network, batches, recipe.batches, mirror, recipe, generator, progress)
+
+
+def _whole_batches(split: Split, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+    """Endless; in each epoch another order, of which the images that fill no batch are left out."""
+    while True:
+        order = torch.randperm(len(split), generator=generator).numpy()
+        for start in range(0, len(split) // batch_size * batch_size, batch_size):
+            # sorted: sequential reads where the array is on a disk
+            yield split.batch(np.sort(order[start : start + batch_size]))
+
+
+def _mixed_batches(splits: Sequence[Split], share: int, seed: int) -> Iterator[Batch]:
+    """Endless; ``share`` images of each split, which is shown whole before any of its images is shown again."""
+    streams = [EpochStream(len(split), seed) for split in splits]
+    for start in count(step=share):
+        parts = [
+            split.batch(np.sort(stream.indices(start, share).numpy()))
+            for split, stream in zip(splits, streams, strict=True)
+        ]
+        samples, labels = zip(*parts, strict=True)
+        yield Batch(torch.cat(samples), torch.cat(labels))
+
+
+def _new_network(split: Split, num_classes: int, recipe: Recipe, device: torch.device) -> ClassifierNetwork:
+    _, height, width, channels = split.samples.shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = ClassifierNetwork(channels, num_classes, native_size(height, width))
-    network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    epochs, steps_per_epoch = recipe.epochs(count), count // batch
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _fit(
+    network: ClassifierNetwork,
+    batches: Iterable[Batch],
+    steps: int,
+    mirror: bool,
+    recipe: Recipe,
+    generator: torch.Generator,
+    progress: TrainingProgress,
+) -> ClassifierNetwork:
+    """``network`` after ``steps`` labelled ``batches``, in eval mode; ``generator`` draws the crops and flips."""
+    device = network.head.weight.device
+    network.train()
     optimizer = torch.optim.SGD(
         network.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
     )
     schedule = OneCycleLR(
-        optimizer,
-        recipe.lr,
-        total_steps=epochs * steps_per_epoch,
-        pct_start=0.2,
-        anneal_strategy="linear",
-        cycle_momentum=False,
+        optimizer, recipe.lr, total_steps=steps, pct_start=0.2, anneal_strategy="linear", cycle_momentum=False
     )
-    bar = tqdm(total=epochs * steps_per_epoch, desc="classifier", unit="batch", leave=False)
-    started = time.monotonic()
-    for _ in range(epochs):
-        order = torch.randperm(count, generator=generator).numpy()
-        for start in range(0, steps_per_epoch * batch, batch):
-            chosen = np.sort(order[start : start + batch])  # sorted: sequential reads where the array is on a disk
-            images, labels = split.batch(chosen)
-            assert labels is not None
-            x = crop_and_flip(network.resize(images.to(device)), mirror, generator)
-            loss = F.cross_entropy(network.head(network.embed(x)), labels.to(device))
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            bar.update()
-            if bar.n == 20:
-                log.info("training takes about %.0f s", (time.monotonic() - started) / 20 * bar.total)
-    bar.close()
+    for images, labels in batches:
+        assert labels is not None
+        x = crop_and_flip(network.resize(images.to(device)), mirror, generator)
+        loss = F.cross_entropy(network.head(network.embed(x)), labels.to(device))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        progress.update()
     return network.eval()
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from adversaria.types import DataSpec
 
 T = TypeVar("T")
+
+
+class Embedded(NamedTuple):
+    """``features [N, F]``, ``logits [N, K]``, both float32, and ``labels [N]`` int64 or None."""
+
+    features: Tensor
+    logits: Tensor
+    labels: Tensor | None
 
 
 @contextmanager
@@ -71,21 +79,34 @@ def embed(extractor: Extractor, images: Tensor, device: torch.device) -> tuple[T
     return features.float(), logits.float()
 
 
-def fake_rows(extractor: Extractor, draw: Draw, spec: DataSpec, device: torch.device) -> Draw:
-    """``rows(start, stop)``: features and logits of samples side by side, ``[stop - start, F + K]``; NaN for a whole
-    batch in which a sample is not finite.
+def embed_fakes(
+    extractor: Extractor, draw: Draw, spec: DataSpec, count: int, batch_size: int, device: torch.device
+) -> Embedded:
+    """Features, logits and labels of samples 0 to ``count``, on the CPU of every rank; NaN for a whole batch in which a
+    sample is not finite. For the other arguments see `gather_rows`.
     """
+    labelled = False
 
     def rows(start: int, stop: int) -> Tensor:
-        samples = draw(start, stop)
+        nonlocal labelled
+        samples, labels = draw(start, stop)
+        labelled = labels is not None
         # Published practice stores fakes as 8-bit images; reals were stored so, and both take one path from here.
-        pair = torch.cat(embed(extractor, spec.to_uint8(samples.nan_to_num()), device), dim=1)
-        return pair if bool(torch.isfinite(samples).all()) else torch.full_like(pair, torch.nan)
+        images = samples if samples.dtype == torch.uint8 else spec.to_uint8(samples.nan_to_num())
+        pair = torch.cat(embed(extractor, images, device), dim=1)
+        if samples.is_floating_point() and not bool(torch.isfinite(samples).all()):
+            pair.fill_(torch.nan)
+        column = torch.zeros(len(pair)) if labels is None else labels
+        return torch.cat([pair, column.to(pair)[:, None]], dim=1)  # [stop - start, F + K + 1]
 
-    return rows
+    table = gather_rows(rows, count, batch_size, device, "evaluation")
+    features, logits = table[:, : extractor.feature_dim], table[:, extractor.feature_dim : -1]
+    return Embedded(features, logits, table[:, -1].long() if labelled else None)
 
 
-def gather_rows(rows: Draw, count: int, batch_size: int, device: torch.device, what: str) -> Tensor:
+def gather_rows(
+    rows: Callable[[int, int], Tensor], count: int, batch_size: int, device: torch.device, what: str
+) -> Tensor:
     """The rows ``[count, D]`` of all samples in order, on the CPU of every rank.
 
     Batches are dealt out to the ranks as wholes, so that every number of ranks computes the very same ones.
@@ -119,13 +140,13 @@ def is_rank_zero() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
-def from_rank_zero(values: list[float], device: torch.device) -> list[float]:
+def from_rank_zero(value: T) -> T:
     """What rank 0 has, on every rank."""
     if not dist.is_initialized():
-        return values
-    shared = torch.tensor(values, dtype=torch.float64, device=device if dist.get_backend() == "nccl" else "cpu")
-    dist.broadcast(shared, src=0)
-    return [float(value) for value in shared.tolist()]
+        return value
+    shared = [value]
+    dist.broadcast_object_list(shared, src=0)
+    return shared[0]
 
 
 def progress(items: Sequence[T], what: str, show: bool = True) -> Iterable[T]:

@@ -1,9 +1,10 @@
-"""FID, KID and IS from one pass of features."""
+"""All scores of features, from one pass of the extractor over the fakes."""
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,35 +12,50 @@ import torch
 from torch import Tensor, nn
 
 from adversaria.errors import UserError
-from adversaria.metrics.extraction import fake_rows, from_rank_zero, gather_rows, is_rank_zero, untouched_rng
+from adversaria.metrics.classes import class_accuracy, class_kl, intra_frechet, missing_classes
+from adversaria.metrics.extraction import Embedded, embed_fakes, from_rank_zero, is_rank_zero, untouched_rng
+from adversaria.metrics.fidelity import InceptionExtractor
 from adversaria.metrics.frechet import frechet_distance
-from adversaria.metrics.inception import InceptionExtractor
 from adversaria.metrics.inception_score import inception_score
 from adversaria.metrics.kernel import kernel_distance
+from adversaria.metrics.neighbours import neighbour_scores
 from adversaria.metrics.protocol import BLOCK, Draw, Extractor, LoadsForData
 from adversaria.metrics.reference import Reference, reference_statistics
 from adversaria.metrics.store import default_cache_dir
 
 if TYPE_CHECKING:
-    from adversaria.data.module import DataModule
+    from adversaria.data.module import DataModule, SplitName
 
 log = logging.getLogger(__name__)
 
+#: Names of scores, and what computes as many values.
+Group = tuple[tuple[str, ...], Callable[[], Sequence[float]]]
+
 
 class FeatureMetrics:
-    """Compares features of fakes with those of the data: Fréchet distance, kernel distance, Inception Score.
+    """Compares features of fakes with those of the data.
 
-    The number of fakes belongs to a score's name (``fid10k``): all three are biased by it. Scores of another extractor
-    than Inception carry its name in front (``classifier_fid10k``), so that nobody takes them for published ones.
+    - ``fid``, ``kid``, ``is``: Fréchet distance, kernel distance (mean over subsets), Inception Score (mean over
+      parts; where the extractor has classes), the last two with their standard deviations ``_std``;
+    - ``precision``, ``recall``, ``density``, ``coverage``: see `NeighbourScores`;
+    - ``intra_fid`` of conditional models: the mean over classes of the Fréchet distance within a class;
+    - where the extractor knows the data's own classes: ``class_kl`` and ``missing_classes`` of the histogram of the
+      classes it names, and ``class_accuracy`` of conditional models.
+
+    The number of fakes belongs to a score's name (``fid10k``): most are biased by it. Scores of another extractor than
+    Inception carry its name in front (``classifier_fid10k``), so that nobody takes them for published ones. All are
+    against the first of ``references``; against each further one there is the Fréchet distance (``fid10k_test``).
 
     Args:
         extractor: the network, see `adversaria.metrics.Extractor`.
         count: number of fakes.
-        reference: the split that fakes are compared with.
+        references: the splits that fakes are compared with; those after the first are left out where data lacks them.
         batch_size: of the extractor, a multiple of 64.
         kid_subsets: how many pairs of subsets KID averages over.
         kid_subset_size: of each; smaller where there are fewer samples.
         is_splits: how many parts IS averages over.
+        precision_k: neighbours within a ball for precision and recall.
+        density_k: neighbours within a ball for density and coverage.
         cache_dir: for reference statistics and trained extractors; None: ``$ADVERSARIA_CACHE`` or
             ``~/.cache/adversaria``.
     """
@@ -51,11 +67,13 @@ class FeatureMetrics:
         *,
         extractor: Extractor,
         count: int = 10_000,
-        reference: Literal["train", "test"] = "train",
+        references: Sequence[Literal["train", "test"]] = ("train", "test"),
         batch_size: int = 256,
         kid_subsets: int = 100,
         kid_subset_size: int = 1000,
         is_splits: int = 10,
+        precision_k: int = 3,
+        density_k: int = 5,
         cache_dir: str | None = None,
     ) -> None:
         if not isinstance(extractor, Extractor):
@@ -65,19 +83,24 @@ class FeatureMetrics:
             )
         if batch_size < BLOCK or batch_size % BLOCK:
             raise UserError(f"metrics.batch_size={batch_size} is not a multiple of {BLOCK}; choose one")
+        if not references or set(references) - {"train", "test"} or len(set(references)) < len(references):
+            raise UserError(f"metrics.references={list(references)} must name train, test or both, each once")
         for key, value, least in (
             ("kid_subsets", kid_subsets, 1),
             ("kid_subset_size", kid_subset_size, 2),
             ("is_splits", is_splits, 1),
-            ("count", count, max(2, is_splits)),
+            ("precision_k", precision_k, 1),
+            ("density_k", density_k, 1),
+            ("count", count, max(2, is_splits, precision_k + 1)),
         ):
             if value < least:
                 raise UserError(f"metrics.{key}={value} is too small; it must be at least {least}")
-        self.extractor, self.count, self.split, self.batch_size = extractor, count, reference, batch_size
+        self.extractor, self.count, self.splits, self.batch_size = extractor, count, tuple(references), batch_size
         self.kid_subsets, self.kid_subset_size, self.is_splits = kid_subsets, kid_subset_size, is_splits
+        self.precision_k, self.density_k = precision_k, density_k
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
         self._data: DataModule | None = None
-        self._reference: Reference | None = None
+        self._references: dict[SplitName, Reference] = {}
 
     @property
     def monitor(self) -> str:
@@ -85,84 +108,131 @@ class FeatureMetrics:
         return self._name("fid")
 
     def _name(self, score: str) -> str:
+        """``kid:std`` -> ``classifier_kid10k_std``."""
         prefix = "" if isinstance(self.extractor, InceptionExtractor) else f"{self.extractor.name}_"
         thousands, rest = divmod(self.count, 1000)
-        return f"{prefix}{score}{self.count if rest else f'{thousands}k'}"
+        stem, *suffix = score.split(":")
+        return "_".join([f"{prefix}{stem}{self.count if rest else f'{thousands}k'}", *suffix])
 
     def prepare(self, data: DataModule, device: torch.device) -> None:
         """Loads (or trains) the extractor, and loads (or makes) the reference statistics.
 
         Raises:
-            UserError: the data are no images, or the extractor cannot work with them.
+            UserError: the data are no images, or too few, or the extractor cannot work with them.
         """
         if data.spec.modality != "image":
             raise UserError(f"metrics.extractor needs images, which data={data.name} is not; choose metrics=modes")
+        present = [split for split in self.splits if split == self.splits[0] or split in data.loaded.splits]
         with untouched_rng(device):
             if isinstance(self.extractor, LoadsForData):
                 self.extractor.load(data, device, self.cache_dir)
             if isinstance(self.extractor, nn.Module):
                 self.extractor.to(device).eval().requires_grad_(False)
-            self._reference = reference_statistics(
-                self.extractor, data, self.split, self.batch_size, device, self.cache_dir
-            )
+            self._references = {
+                split: reference_statistics(self.extractor, data, split, self.batch_size, device, self.cache_dir)
+                for split in present
+            }
         self._data = data
+        least = 1 + max(self.precision_k, self.density_k)
+        if (reals := len(self._reference.features)) < least:
+            raise UserError(
+                f"data={data.name} has {reals} images, too few for the {least - 1} neighbours of metrics.precision_k"
+                f" and metrics.density_k; give at least {least} images or choose metrics=none"
+            )
 
     def evaluate(self, draw: Draw, device: torch.device) -> dict[str, float]:
-        """Scores of ``count`` fakes: Fréchet distance, kernel distance and Inception Score, the last two with their
-        standard deviation over subsets. See `adversaria.metrics.Metrics.evaluate`.
-        """
-        data, reference = self._prepared()
+        """The scores of ``count`` fakes by name. See `adversaria.metrics.Metrics.evaluate`."""
+        data, _ = self._prepared()
         with untouched_rng(device):
-            rows = fake_rows(self.extractor, draw, data.spec, device)
-            pairs = gather_rows(rows, self.count, self.batch_size, device, "evaluation")
-            values = [math.nan] * 5
-            if is_rank_zero():
-                features, logits = pairs[:, : self.extractor.feature_dim], pairs[:, self.extractor.feature_dim :]
-                values = self._scores(features, logits, reference)
-            fid, kid, kid_std, score, score_std = from_rank_zero(values, device)
-        return {
-            self._name("fid"): fid,
-            self._name("kid"): kid,
-            f"{self._name('kid')}_std": kid_std,
-            self._name("is"): score,
-            f"{self._name('is')}_std": score_std,
-        }
+            fakes = embed_fakes(self.extractor, draw, data.spec, self.count, self.batch_size, device)
+            return from_rank_zero(self._scores(fakes) if is_rank_zero() else {})
 
     def fingerprint(self) -> dict[str, str | int | float | bool]:
         """See `adversaria.metrics.Metrics.fingerprint`."""
         data, reference = self._prepared()
+        first, *further = self._references
         return {
             "extractor": self.extractor.name,
             "extractor_weights": self.extractor.weights_hash,
             "resizer": self.extractor.resizer,
             "feature_precision": "float32",
             "sample_precision": "uint8",
-            **{f"reference_{name}": value for name, value in data.identity(self.split).items()},
+            **{f"reference_{name}": value for name, value in data.identity(first).items()},
+            **{
+                f"{split}_reference_{name}": value
+                for split in further
+                for name, value in data.identity(split).items()
+                if name in ("count", "content")
+            },
             "fakes": self.count,
             # The Fréchet distance of so few samples is defined, but further from its limit than usual.
             "fewer_samples_than_features": min(self.count, reference.count) <= self.extractor.feature_dim,
             "kid_subsets": self.kid_subsets,
-            "kid_subset_size": self._kid_size(reference),
+            "kid_subset_size": self._kid_size(),
             "is_splits": self.is_splits,
+            "precision_k": self.precision_k,
+            "density_k": self.density_k,
+            # of the reference, for all scores but the Fréchet distance
+            "reference_features": len(reference.features),
         }
 
+    @property
+    def _reference(self) -> Reference:
+        return self._references[self.splits[0]]
+
     def _prepared(self) -> tuple[DataModule, Reference]:
-        if self._data is None or self._reference is None:
+        if self._data is None:
             raise RuntimeError("call prepare() first")
         return self._data, self._reference
 
-    def _kid_size(self, reference: Reference) -> int:
-        return min(self.kid_subset_size, self.count, len(reference.features))
+    def _kid_size(self) -> int:
+        return min(self.kid_subset_size, self.count, len(self._reference.features))
 
-    def _scores(self, features: Tensor, logits: Tensor, reference: Reference) -> list[float]:
-        """The five scores of ``features [N, F]`` and ``logits [N, K]``."""
-        if not bool(torch.isfinite(features).all() and torch.isfinite(logits).all()):
+    def _scores(self, fakes: Embedded) -> dict[str, float]:
+        """Every score of ``fakes``, NaN where samples or arithmetic are not finite."""
+        finite = bool(torch.isfinite(fakes.features).all() and torch.isfinite(fakes.logits).all())
+        if not finite:
             log.warning("samples or their features are not finite: the scores of this evaluation are NaN")
-            return [math.nan] * 5
-        try:
-            distance = frechet_distance(features, reference.mean, reference.root)
-        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-            log.warning("%s is NaN: %s", self.monitor, error)
-            distance = math.nan
-        kid = kernel_distance(features, reference.features, self.kid_subsets, self._kid_size(reference))
-        return [distance, *kid, *inception_score(logits, self.is_splits)]
+        scores: dict[str, float] = {}
+        for names, compute in self._groups(fakes):
+            values: Sequence[float] = [math.nan] * len(names)
+            try:
+                values = compute() if finite else values
+            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+                log.warning("%s is NaN: %s", self._name(names[0]), error)
+            scores |= {self._name(name): value for name, value in zip(names, values, strict=True)}
+        return scores
+
+    def _groups(self, fakes: Embedded) -> Iterator[Group]:
+        """What is to be computed, scores that share their work together."""
+        (features, logits, labels), real = fakes, self._reference
+
+        def distance_to(other: Reference) -> Callable[[], Sequence[float]]:
+            return lambda: [frechet_distance(features, other.mean, other.root)]
+
+        first, *further = self._references
+        yield ("fid",), distance_to(self._references[first])
+        for split in further:
+            yield (f"fid:{split}",), distance_to(self._references[split])
+        yield (
+            ("kid", "kid:std"),
+            lambda: kernel_distance(features, real.features, self.kid_subsets, self._kid_size()),
+        )
+        if logits.shape[1] > 1:
+            yield ("is", "is:std"), lambda: inception_score(logits, self.is_splits)
+        ks = {"precision_k": self.precision_k, "density_k": self.density_k}
+        yield (
+            ("precision", "recall", "density", "coverage"),
+            lambda: neighbour_scores(real.features, features, **ks),
+        )
+        real_labels = real.labels
+        if labels is not None and real_labels is not None:
+            yield ("intra_fid",), lambda: [intra_frechet(features, labels, real.features, real_labels)]
+        if getattr(self.extractor, "classifies_data", False):
+            yield from self._class_groups(logits, labels, real.predicted)
+
+    def _class_groups(self, logits: Tensor, labels: Tensor | None, real: Tensor) -> Iterator[Group]:
+        fake = logits.argmax(dim=1).bincount(minlength=len(real))
+        yield ("class_kl", "missing_classes"), lambda: [class_kl(fake, real), missing_classes(fake, real)]
+        if labels is not None:
+            yield ("class_accuracy",), lambda: [class_accuracy(logits, labels)]

@@ -68,7 +68,7 @@ class ModeCoverage:
         """
         self._prepared()
         with untouched_rng(device):
-            samples = gather_rows(draw, self.count, 16 * BLOCK, device, "evaluation")
+            samples = gather_rows(lambda *ends: draw(*ends).samples, self.count, 16 * BLOCK, device, "evaluation")
         if not bool(torch.isfinite(samples).all()):
             log.warning("samples are not finite: the scores of this evaluation are NaN")
             return dict.fromkeys(("modes_covered", "high_quality_share", "mode_tv"), math.nan)

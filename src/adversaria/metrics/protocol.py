@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from adversaria.types import Batch
+
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
 
-#: ``draw(start, stop)`` -> samples ``[stop - start, *spec.shape]`` in the spec's value range. Sample i depends on i
-#: alone; both ends are multiples of `BLOCK`, so that a generator may work in whole blocks.
-Draw = Callable[[int, int], Tensor]
+#: ``draw(start, stop)`` -> samples ``[stop - start, *spec.shape]``, uint8 images or in the spec's value range, and
+#: their labels (None for an unconditional model). Sample i depends on i alone; both ends are multiples of `BLOCK`, so
+#: that a generator may work in whole blocks.
+Draw = Callable[[int, int], Batch]
 BLOCK = 64
 
 
@@ -62,6 +65,8 @@ class Extractor(Protocol):
         feature_dim: F, the number of features.
         weights_hash: tells its weights from all others, in fingerprints and caches.
         resizer: how images reach its native size, in words.
+        classifies_data: optional; True says that its logits are of the data's own labels, in their order. Scores of
+            classes are then computed as well.
     """
 
     name: str

@@ -36,12 +36,16 @@ class Reference:
         mean: of their features, ``[F]`` float64.
         root: the square root of the features' covariance, ``[F, F]`` float64.
         features: of at most `MAX_FEATURES` of the images, ``[M, F]`` float32.
+        labels: of the same images, ``[M]`` int64; None without labels.
+        predicted: how many of all images have their largest logit in each class, ``[K]`` int64.
     """
 
     count: int
     mean: Tensor
     root: Tensor
     features: Tensor
+    labels: Tensor | None
+    predicted: Tensor
 
 
 def reference_statistics(
@@ -58,7 +62,7 @@ def reference_statistics(
         UserError: the split has fewer than two images.
     """
     key = {
-        "format": 1,
+        "format": 2,
         "extractor": extractor.name,
         "weights": extractor.weights_hash,
         "resizer": extractor.resizer,
@@ -84,17 +88,21 @@ def _compute(
     source = data.split(split)
     count = len(source.samples)
     if count < 2:
-        raise UserError(f"metrics.reference={split} of data={data.name} has {count} images; at least 2 are needed")
+        raise UserError(f"the {split} split of {data.name} has {count} image, too few to compare with; give at least 2")
     gaussian = RunningGaussian(extractor.feature_dim)
     kept = torch.from_numpy(np.linspace(0, count - 1, min(count, MAX_FEATURES)).round().astype(np.int64))
     features = torch.empty(len(kept), extractor.feature_dim)
+    predicted = torch.zeros(0, dtype=torch.int64)
     for start in progress(range(0, count, batch_size), f"reference of {data.name}"):
         stop = min(start + batch_size, count)
-        batch, _ = embed(extractor, source.batch(torch.arange(start, stop)).samples, device)
+        batch, logits = embed(extractor, source.batch(torch.arange(start, stop)).samples, device)
         gaussian.update(batch)
         low, high = torch.searchsorted(kept, torch.tensor([start, stop])).tolist()
         features[low:high] = batch.cpu()[kept[low:high] - start]
-    return Reference(count, gaussian.mean, symmetric_root(gaussian.covariance), features)
+        votes = logits.argmax(dim=1).cpu().bincount(minlength=logits.shape[1])  # [K]
+        predicted = votes if start == 0 else predicted + votes
+    labels = None if source.labels is None else torch.from_numpy(np.asarray(source.labels[kept.numpy()]))
+    return Reference(count, gaussian.mean, symmetric_root(gaussian.covariance), features, labels, predicted)
 
 
 def _to_arrays(reference: Reference) -> Arrays:
@@ -103,6 +111,8 @@ def _to_arrays(reference: Reference) -> Arrays:
         "mean": reference.mean.numpy(),
         "root": reference.root.numpy(),
         "features": reference.features.numpy(),
+        "predicted": reference.predicted.numpy(),
+        **({} if reference.labels is None else {"labels": reference.labels.numpy()}),
     }
 
 
@@ -111,8 +121,11 @@ def _from_arrays(arrays: Arrays, about: Mapping[str, Any], key: Mapping[str, Any
     if about != key:
         raise BadFile("cached reference statistics are of something else")
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if name != "count"}
-    shapes = {name: tuple(tensor.shape[-2:]) for name, tensor in tensors.items()}
-    expected = {"mean": (dim,), "root": (dim, dim), "features": (len(arrays.get("features", ())), dim)}
-    if shapes != expected or "count" not in arrays:
+    kept = len(arrays.get("features", ()))
+    expected = {"mean": (dim,), "root": (dim, dim), "features": (kept, dim), "labels": (kept,)}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items() if name in expected}
+    if shapes not in (expected, {n: s for n, s in expected.items() if n != "labels"}) or not {"count", "predicted"} <= (
+        arrays.keys()
+    ):
         raise BadFile("cached reference statistics have other shapes")
-    return Reference(int(arrays["count"]), tensors["mean"], tensors["root"], tensors["features"])
+    return Reference(labels=tensors.pop("labels", None), count=int(arrays["count"]), **tensors)

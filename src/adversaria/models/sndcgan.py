@@ -27,44 +27,45 @@ Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class SNDCGANGenerator(nn.Module):
-    """A linear layer to 512 maps of an eighth of the side, then three transposed convolutions, with BatchNorm and ReLU.
+    """A linear layer to ``8 * width`` maps of an eighth of the side, three transposed convolutions, BatchNorm and ReLU.
 
     Args:
         spec: of the data: square images whose side is a multiple of 8 from 16 to 128, and any number of channels.
         latent_dim: length of the latent.
+        width: channels of the largest feature map; each smaller one has twice as many.
 
     Raises:
-        UserError: data that it cannot make, or ``latent_dim`` below 1.
+        UserError: data that it cannot make, or a number below 1.
     """
 
     conditional = False
 
-    def __init__(self, *, spec: DataSpec, latent_dim: int = 128) -> None:
+    def __init__(self, *, spec: DataSpec, latent_dim: int = 128, width: int = 64) -> None:
         super().__init__()
-        require_positive("model.generator", latent_dim=latent_dim)
+        require_positive("model.generator", latent_dim=latent_dim, width=width)
         channels, size = square_image(spec, "sndcgan", SIZES)
-        side = size // 8
+        side, w = size // 8, width
         self.latent_dim = latent_dim
         self.layers = nn.Sequential(
-            # [N, latent_dim] -> [N, 512, H/8, W/8]
-            initialised(nn.Linear(latent_dim, 512 * side * side)),
-            nn.Unflatten(1, (512, side, side)),
-            nn.BatchNorm2d(512),
+            # [N, latent_dim] -> [N, 8 * w, H/8, W/8]
+            initialised(nn.Linear(latent_dim, 8 * w * side * side)),
+            nn.Unflatten(1, (8 * w, side, side)),
+            nn.BatchNorm2d(8 * w),
             nn.ReLU(),
-            # -> [N, 256, H/4, W/4]
-            initialised(nn.ConvTranspose2d(512, 256, kernel_size=4, stride=2, padding=1)),
-            nn.BatchNorm2d(256),
+            # -> [N, 4 * w, H/4, W/4]
+            initialised(nn.ConvTranspose2d(8 * w, 4 * w, kernel_size=4, stride=2, padding=1)),
+            nn.BatchNorm2d(4 * w),
             nn.ReLU(),
-            # -> [N, 128, H/2, W/2]
-            initialised(nn.ConvTranspose2d(256, 128, kernel_size=4, stride=2, padding=1)),
-            nn.BatchNorm2d(128),
+            # -> [N, 2 * w, H/2, W/2]
+            initialised(nn.ConvTranspose2d(4 * w, 2 * w, kernel_size=4, stride=2, padding=1)),
+            nn.BatchNorm2d(2 * w),
             nn.ReLU(),
-            # -> [N, 64, H, W]
-            initialised(nn.ConvTranspose2d(128, 64, kernel_size=4, stride=2, padding=1)),
-            nn.BatchNorm2d(64),
+            # -> [N, w, H, W]
+            initialised(nn.ConvTranspose2d(2 * w, w, kernel_size=4, stride=2, padding=1)),
+            nn.BatchNorm2d(w),
             nn.ReLU(),
             # -> [N, C, H, W]
-            initialised(nn.Conv2d(64, channels, kernel_size=3, padding=1)),
+            initialised(nn.Conv2d(w, channels, kernel_size=3, padding=1)),
             output_activation(spec),
         )
 
@@ -83,42 +84,44 @@ class SNDCGANDiscriminator(nn.Module):
 
     Args:
         spec: of the data: square images whose side is a multiple of 8 from 16 to 128, and any number of channels.
+        width: channels of the largest feature map; each smaller one has twice as many.
 
     Raises:
-        UserError: data that it cannot judge.
+        UserError: data that it cannot judge, or ``width`` below 1.
     """
 
     conditional = False
 
-    def __init__(self, *, spec: DataSpec) -> None:
+    def __init__(self, *, spec: DataSpec, width: int = 64) -> None:
         super().__init__()
+        require_positive("model.discriminator", width=width)
         channels, size = square_image(spec, "sndcgan", SIZES)
-        side = size // 8
+        side, w = size // 8, width
         self.layers = nn.Sequential(
-            # [N, C, H, W] -> [N, 64, H, W]
-            spectral_norm(initialised(nn.Conv2d(channels, 64, kernel_size=3, padding=1))),
+            # [N, C, H, W] -> [N, w, H, W]
+            spectral_norm(initialised(nn.Conv2d(channels, w, kernel_size=3, padding=1))),
             nn.LeakyReLU(0.1),
-            # -> [N, 128, H/2, W/2]
-            spectral_norm(initialised(nn.Conv2d(64, 128, kernel_size=4, stride=2, padding=1))),
+            # -> [N, 2 * w, H/2, W/2]
+            spectral_norm(initialised(nn.Conv2d(w, 2 * w, kernel_size=4, stride=2, padding=1))),
             nn.LeakyReLU(0.1),
-            spectral_norm(initialised(nn.Conv2d(128, 128, kernel_size=3, padding=1))),
+            spectral_norm(initialised(nn.Conv2d(2 * w, 2 * w, kernel_size=3, padding=1))),
             nn.LeakyReLU(0.1),
-            # -> [N, 256, H/4, W/4]
-            spectral_norm(initialised(nn.Conv2d(128, 256, kernel_size=4, stride=2, padding=1))),
+            # -> [N, 4 * w, H/4, W/4]
+            spectral_norm(initialised(nn.Conv2d(2 * w, 4 * w, kernel_size=4, stride=2, padding=1))),
             nn.LeakyReLU(0.1),
-            spectral_norm(initialised(nn.Conv2d(256, 256, kernel_size=3, padding=1))),
+            spectral_norm(initialised(nn.Conv2d(4 * w, 4 * w, kernel_size=3, padding=1))),
             nn.LeakyReLU(0.1),
-            # -> [N, 512, H/8, W/8]
-            spectral_norm(initialised(nn.Conv2d(256, 512, kernel_size=4, stride=2, padding=1))),
+            # -> [N, 8 * w, H/8, W/8]
+            spectral_norm(initialised(nn.Conv2d(4 * w, 8 * w, kernel_size=4, stride=2, padding=1))),
             nn.LeakyReLU(0.1),
-            spectral_norm(initialised(nn.Conv2d(512, 512, kernel_size=3, padding=1))),
+            spectral_norm(initialised(nn.Conv2d(8 * w, 8 * w, kernel_size=3, padding=1))),
             nn.LeakyReLU(0.1),
             nn.Flatten(),
         )
-        self.head = spectral_norm(initialised(nn.Linear(512 * side * side, 1)))
+        self.head = spectral_norm(initialised(nn.Linear(8 * w * side * side, 1)))
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
-        """``x [N, C, H, W]`` -> logits ``[N]``, features ``[N, 512 * H/8 * W/8]``; it takes no labels."""
+        """``x [N, C, H, W]`` -> logits ``[N]``, features ``[N, 8 * w * H/8 * W/8]``; it takes no labels."""
         features = self.layers(append_labels(x, labels, None))
         logits = self.head(features).flatten()  # [N, 1] -> [N]
         return DiscriminatorOutput(logits, features)

@@ -1,0 +1,138 @@
+"""Images that a user names by a path alone: a folder, an archive, or arrays in a .npy or .npz file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adversaria.data.folder import ImageFolder
+from adversaria.data.images import Pixels
+from adversaria.data.module import DataModule, Loaded
+from adversaria.data.storage import Split
+from adversaria.errors import UserError
+from adversaria.types import DataSpec
+
+#: names of the images' and of the labels' array in a .npz, ours first, then those that NumPy gives nameless ones
+_IMAGES, _LABELS = ("images", "samples", "arr_0"), ("labels", "arr_1")
+
+
+class ImageArrays(DataModule):
+    """The images of a .npy or .npz file, as they are: ``[N, H, W, C]``, ``[N, C, H, W]`` or ``[N, H, W]``, uint8.
+
+    A .npz names them ``images`` (as ``python sample.py format=npz`` does), ``samples`` or ``arr_0``, and may hold
+    ``labels [N]``. Nothing in the file is executed.
+
+    Args:
+        name: for reports and fingerprints.
+        root: the file.
+    """
+
+    def __init__(self, *, name: str, root: str) -> None:
+        super().__init__(name=name, batch_size=1, storage="memory", num_workers=0, seed=0)
+        self.root = Path(root).expanduser()
+
+    def load(self) -> Loaded:
+        """Reads the file.
+
+        Raises:
+            UserError: it is missing, damaged, or holds no such images.
+        """
+        arrays = self._read()
+        images = self._channels_last(next((arrays[name] for name in _IMAGES if name in arrays), None))
+        labels = self._labels(next((arrays[name] for name in _LABELS if name in arrays), None), len(images))
+        count, height, width, channels = images.shape
+        classes = None if labels is None else [str(k) for k in range(int(labels.max()) + 1)]
+        spec = DataSpec((channels, height, width), None if classes is None else len(classes), (-1.0, 1.0), "image")
+        digest = hashlib.sha256(images.tobytes())
+        digest.update(b"" if labels is None else labels.tobytes())
+        identity: dict[str, str | int] = {
+            "dataset": self.name,
+            "split": "train",
+            "count": count,
+            "size": height if height == width else f"{height}x{width}",
+            "channels": channels,
+            "fit": "resize",  # as of a folder whose images keep their size
+            "content": digest.hexdigest(),
+        }
+        return Loaded(spec, {"train": Split(images, labels)}, {"train": identity}, classes)
+
+    def _read(self) -> Mapping[str, NDArray[Any]]:
+        try:
+            content = np.load(self.root, allow_pickle=False)
+            return {"images": content} if isinstance(content, np.ndarray) else dict(content)
+        except FileNotFoundError as error:
+            raise UserError(f"data.root={self.root} does not exist: give an existing file") from error
+        except Exception as error:  # whatever zipfile, its decompressors and NumPy make of damaged bytes
+            raise UserError(f"data.root={self.root} is damaged or no array file ({error}): write it again") from error
+
+    def _channels_last(self, images: NDArray[Any] | None) -> Pixels:
+        """``[N, H, W, C]`` with C of 1 or 3."""
+        if images is None:
+            raise UserError(f"data.root={self.root} holds no array named images: save one with numpy.savez(images=...)")
+        if images.dtype != np.uint8:
+            problem = "NaN or infinite values" if not np.isfinite(images).all() else f"values of type {images.dtype}"
+            raise UserError(
+                f"data.root={self.root} holds {problem}, whose range nobody can know: save uint8 images of 0 to 255"
+            )
+        if images.ndim == 3:
+            images = images[..., None]
+        elif images.ndim == 4 and images.shape[3] not in (1, 3) and images.shape[1] in (1, 3):
+            images = images.transpose(0, 2, 3, 1)
+        if images.ndim != 4 or images.shape[3] not in (1, 3) or not images.size:
+            raise UserError(
+                f"data.root={self.root} holds an array of shape {list(images.shape)}: images are [N, H, W, C] with 1 or"
+                " 3 channels"
+            )
+        return np.ascontiguousarray(images)
+
+    def _labels(self, labels: NDArray[Any] | None, count: int) -> NDArray[np.int64] | None:
+        if labels is None:
+            return None
+        if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0:
+            raise UserError(
+                f"data.root={self.root} holds labels of shape {list(labels.shape)} and type {labels.dtype}: give one"
+                f" class number for each of {count} images"
+            )
+        return labels.astype(np.int64)
+
+
+def images_at(path: str, *, key: str, cache_dir: str | None = None) -> DataModule:
+    """The images at ``path``, decoded as they are: all of one size, grey only if all are.
+
+    Args:
+        path: a folder, an archive, a .npy or a .npz.
+        key: what the user wrote before the path, for messages.
+        cache_dir: see `ImageData`.
+
+    Raises:
+        UserError: nothing there, no images, images of several sizes, damaged files, and the like.
+    """
+    data: DataModule
+    name = f"{key}-{Path(path).resolve().name.partition('.')[0]}"  # never that of a data set with its own classifier
+    if Path(path).suffix in (".npy", ".npz"):
+        data = ImageArrays(name=name, root=path)
+    else:
+        data = ImageFolder(
+            name=name,
+            root=path,
+            size=None,
+            channels=None,
+            fit="resize",
+            mirror=False,
+            batch_size=1,
+            storage="memory",
+            num_workers=0,
+            cache_dir=cache_dir,
+            limit=None,
+            seed=0,
+        )
+    try:
+        data.prepare()
+    except UserError as error:
+        raise UserError(str(error).replace("data.root=", f"{key}=")) from error
+    return data
