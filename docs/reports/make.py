@@ -62,6 +62,7 @@ def budget(images: int, evaluations: int) -> tuple[str, ...]:
         "callbacks.evaluation.max_share=null",
         f"callbacks.samples.every_n_steps={steps}",
         "metrics.count=5000",
+        "metrics.kid_subsets=20",
         "trainer.accelerator=cpu",
     )
 
