@@ -135,9 +135,13 @@ def test_signals_save_first(train_run: Callable[..., Run], monkeypatch: pytest.M
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)] == before
 
 
-def test_evaluation_leaves_training_unchanged(train_run: Callable[..., Run]) -> None:
-    scored = train_run("scored", *POINTS, *COMMON)
-    blind = train_run("blind", *POINTS, *COMMON, "metrics=none", "callbacks.samples.every_n_steps=3")
+@pytest.mark.parametrize("kind", ["points", "images"])
+def test_evaluation_leaves_training_unchanged(train_run: Callable[..., Run], kind: str) -> None:
+    scoring = ("metrics=classifier", "metrics.count=64", "callbacks.evaluation.max_share=null")
+    base, metrics = (POINTS, ()) if kind == "points" else (IMAGES, scoring)
+    scored = train_run("scored", *base, *COMMON, *metrics, "callbacks.evaluation.every_n_steps=8")
+    blind = train_run("blind", *base, *COMMON, "metrics=none", "callbacks.samples.every_n_steps=3")
+    assert "score/" in (scored.path / "metrics.csv").read_text()
     one, other = (torch.load(run.last, weights_only=True) for run in (scored, blind))
     for key in ("state_dict", "ema", "optimizer_states"):
         assert_equal(one[key], other[key], key)

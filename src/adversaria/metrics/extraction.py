@@ -151,5 +151,5 @@ def from_rank_zero(value: T) -> T:
 
 def progress(items: Sequence[T], what: str, show: bool = True) -> Iterable[T]:
     """``items`` under a progress bar with an estimate, which appears if they take longer than a few seconds."""
-    bar: Iterable[T] = tqdm(items, desc=what, unit="batch", leave=False, delay=3, disable=not show)
+    bar: Iterable[T] = tqdm(items, desc=what, leave=False, delay=3, disable=not show)
     return bar

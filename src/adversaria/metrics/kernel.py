@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adversaria.metrics.extraction import progress
+
 
 def kernel_distance(fake: Tensor, real: Tensor, subsets: int, size: int, seed: int = 2020) -> tuple[float, float]:
     """Mean and standard deviation of the unbiased squared MMD over random subsets.
@@ -19,7 +21,7 @@ def kernel_distance(fake: Tensor, real: Tensor, subsets: int, size: int, seed: i
     """
     generator = np.random.RandomState(seed)
     values = []
-    for _ in range(subsets):
+    for _ in progress(range(subsets), "kernel distance"):
         chosen = generator.choice(len(fake), size, replace=False)
         against = generator.choice(len(real), size, replace=False)
         values.append(polynomial_mmd(fake[chosen], real[against]))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from adversaria.errors import UserError
+from adversaria.metrics.extraction import progress
 
 #: Samples on a side of the tiles in which distances are computed.
 TILE = 1024
@@ -99,7 +100,7 @@ def _tiles(
     ``|x|^2 + |y|^2 - 2 x . y`` loses the digits that norms and distances do not share; float64, and norms about the
     ``centre [F]``, leave enough of them.
     """
-    for i in range(0, len(x), TILE):
+    for i in progress(range(0, len(x), TILE), "neighbours"):
         rows = slice(i, i + TILE)
         a = x[rows].to(torch.float64) - centre  # [n, F]
         for j in range(i if upper else 0, len(y), TILE):
