@@ -211,3 +211,26 @@ def test_data_without_classes_are_refused(num_classes: int | None, device: torch
     data = SimpleNamespace(name="mine", spec=DataSpec((3, 32, 32), num_classes, (-1, 1), "image"))
     with pytest.raises(UserError, match=r"data=mine .*metrics=inception"):
         ClassifierExtractor().load(data, device, tmp_path)  # type: ignore[arg-type]
+
+
+def test_named_weights_serve_images_without_labels(device: torch.device, tmp_path: Path) -> None:
+    unlabelled: Any = SimpleNamespace(name="mine", spec=DataSpec((1, 28, 28), None, (-1, 1), "image"))
+    extractor = ClassifierExtractor(weights="mnist")
+    extractor.load(unlabelled, device, tmp_path)
+    assert not extractor.classifies_data  # its classes are not those of the data
+    assert extractor.weights_hash == reported("mnist")["weights"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ("cifar100", "neither a file nor one of cifar10, digits, mnist"),
+        ("cifar10", "images of 3 channels"),
+        ("damaged.npz", "holds no classifier"),
+    ],
+)
+def test_weights_that_do_not_suit_get_a_sentence(weights: str, words: str, device: torch.device, in_tmp: Path) -> None:
+    Path("damaged.npz").write_bytes(b"x")
+    unlabelled: Any = SimpleNamespace(name="mine", spec=DataSpec((1, 28, 28), None, (-1, 1), "image"))
+    with pytest.raises(UserError, match=words):
+        ClassifierExtractor(weights=weights).load(unlabelled, device, in_tmp)
