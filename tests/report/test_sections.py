@@ -191,3 +191,20 @@ def test_the_typed_and_the_default_choice_are_one(make_run: MakeRun, tmp_path: P
     make_run("c", overrides=["model=mlp", "seed=1"])
     (section,) = sections_in(tmp_path)
     assert {c.name: len(c.runs) for c in section.configurations} == {"model=dcgan": 2, "model=mlp": 1}
+
+
+def test_a_choice_that_goes_with_another_is_named_with_it() -> None:
+    configs, overrides = [], []
+    for model, width in (("mlp", 256), ("dcgan", 16)):
+        for loss, penalty in (("hinge", "none"), ("wasserstein", "gradient_penalty")):
+            terms = {"penalty": {}} if penalty == "none" else {"penalty.gradient_penalty._target_": "GradientPenalty"}
+            configs.append({"model.width": width, "model._target_": model, "loss._target_": loss, **terms})
+            typed = [] if penalty == "none" else [f"penalty={penalty}"]
+            overrides.append([f"model={model}", f"loss={loss}", *typed, f"model.width={width}"])
+    gradient_penalty = "wasserstein, penalty=gradient_penalty"
+    assert name_parts(configs, overrides) == [
+        {"model": "mlp", "loss": "hinge"},
+        {"model": "mlp", "loss": gradient_penalty},
+        {"model": "dcgan", "loss": "hinge"},
+        {"model": "dcgan", "loss": gradient_penalty},
+    ]

@@ -46,7 +46,8 @@ def name_parts(configs: Sequence[Plain], overrides: Sequence[Sequence[str]]) -> 
     """For each of different ``configs`` what tells it from the others, by key; no two are equal.
 
     Choices of groups come first, where some run was started with them, then the keys that were set on a command line,
-    then whatever those do not explain: further keys until all configs are told apart.
+    then further keys until all configs are told apart; each only if those before it do not explain it. A choice that
+    goes with another one is named with it: ``loss`` is then ``wasserstein, penalty=gradient_penalty``.
 
     Args:
         configs: with dotted keys, without incidental ones.
@@ -58,13 +59,27 @@ def name_parts(configs: Sequence[Plain], overrides: Sequence[Sequence[str]]) -> 
     groups = [key for key in given if any(key in chosen for chosen in choices) and key not in _SILENT_GROUPS]
     columns = {group: [chosen.get(group, "none") for chosen in choices] for group in groups}
     columns = {group: column for group, column in columns.items() if len(set(column)) > 1}
-    for key in (key for key in given if key in differing):
-        columns[key] = _values(key, configs)
+    columns = _folded(columns)
+    typed = [key for key in given if key in differing and key not in groups]
     under_given = [key for key in differing if _is_under(key, given)]
-    for key in (*under_given, *differing):
+    for key in (*typed, *under_given, *differing):
         if not _determines(list(columns.values()), _values(key, configs)):
             columns[key] = _values(key, configs)
     return [{key: column[i] for key, column in columns.items()} for i in range(len(configs))]
+
+
+def _folded(columns: dict[str, list[str]]) -> dict[str, list[str]]:
+    """``columns``, each that is a function of an earlier one written into that one, where it is more than "none"."""
+    folded: dict[str, list[str]] = {}
+    sources = dict(columns)
+    for key, column in columns.items():
+        home = next((other for other in folded if _determines([sources[other]], column)), None)
+        if home is None:
+            folded[key] = column
+            continue
+        pairs = zip(folded[home], column, strict=True)
+        folded[home] = [value if extra == "none" else f"{value}, {key}={extra}" for value, extra in pairs]
+    return folded
 
 
 def only_name(overrides: Iterable[str]) -> str:
