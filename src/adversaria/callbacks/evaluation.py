@@ -107,11 +107,11 @@ class Evaluation(Callback):
         """
         interval, self._mark = (training - self._mark) / max(self._passed, 1), training
         self._passed = 0
-        if self.max_share is None or interval <= 0:
+        if self.max_share is None:
             return
-        wanted = math.ceil(evaluation * (1 / self.max_share - 1) / interval)
+        wanted = math.ceil(evaluation * (1 / self.max_share - 1) / interval) if interval > 0 else self._stretch
         stretch = from_rank_zero(max(1, wanted))
-        if stretch > max(1, self._stretch):
+        if stretch > self._stretch:
             log.info(
                 "evaluation takes %.0f s and %d generator updates %.0f s: the next one comes after %d, so that it stays"
                 " below %g of the time (callbacks.evaluation.max_share)",
