@@ -9,11 +9,14 @@ ARGS ?=
 train: $(VENV)/.installed ## train; overrides: make train ARGS="model=dcgan data=cifar10"
 	$(BIN)/python train.py $(ARGS)
 
+# One process a core: several threads in each would only wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
+
 test: check ## lint, types and the tests of a few minutes
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: check ## the long tests too
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

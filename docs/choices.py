@@ -1,4 +1,4 @@
-"""Writes the table of groups and choices into the README, from the first comment of each file in ``conf/``.
+"""Writes the table of groups and choices, `choices.md`, from the first comment of each file in ``conf/``.
 
 python docs/choices.py
 """
@@ -8,11 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- choices: made by docs/choices.py -->\n", "<!-- end of choices -->\n"
+HEAD = """# Choices
+
+Each group of `conf/` is a choice on the command line, as in `python train.py model=sngan data=cifar10 augment=ada`;
+groups with several choices at a time take a list, `penalty=[r1,lecam]`. Made by `python docs/choices.py`.
+
+"""
 #: in the order in which one thinks of them; hydra/ and local/ are no choices
 GROUPS = (
-    "model", "generator", "discriminator", "data", "loss", "penalty", "augment", "optim", "schedule",
-    "metrics", "callbacks", "logger", "trainer", "experiment", "sweep", "debug", "usefulness", "memorisation",
+    "model", "generator", "discriminator", "data", "loss", "penalty", "augment", "latent", "optim", "schedule",
+    "metrics", "callbacks", "warm_start", "auto", "logger", "trainer", "experiment", "sweep", "debug",
+    "usefulness", "memorisation",
 )  # fmt: skip
 
 
@@ -34,12 +40,10 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def updated(readme: str) -> str:
-    """The README with the table of today between its marks."""
-    before, rest = readme.split(BEGIN)
-    return before + BEGIN + table() + END + rest.split(END)[1]
+def page() -> str:
+    """The whole page."""
+    return HEAD + table()
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(updated(path.read_text()))
+    (ROOT / "docs" / "choices.md").write_text(page())

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from PIL import Image
 
 from adversaria.config import conf_dir
 from adversaria.runs import Run
@@ -31,6 +33,16 @@ TINY = (
 )
 
 
+#: the shortest run there is
+TWO_STEPS = (
+    "data.batch_size=4",
+    "trainer.max_steps=2",
+    "callbacks.samples.count=4",
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of the real data archives; tests that need it are skipped by name where it is absent."""
@@ -38,6 +50,22 @@ def shared_data() -> Path:
     if not (folder / "mnist-idx.tar.xz").is_file():
         pytest.skip(f"needs the data archives in {folder} (set ADVERSARIA_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def class_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real handwritten digits as RGB files in class folders: stands where a data set would be downloaded to."""
+    from sklearn.datasets import load_digits
+
+    root = tmp_path_factory.mktemp("folders")
+    images, labels = load_digits(return_X_y=True)
+    for which, rows in (("train", slice(0, 60)), ("test", slice(60, 90))):
+        for i, (image, label) in enumerate(zip(images[rows], labels[rows], strict=True)):
+            file = root / which / str(label) / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            grey = (image.reshape(8, 8) * 15.9).astype(np.uint8)
+            Image.fromarray(grey).convert("RGB").resize((32, 32)).save(file)
+    return root
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -90,6 +118,32 @@ def train_run(tmp_path: Path) -> Callable[..., Run]:
         return run
 
     return make
+
+
+@pytest.fixture(scope="session")
+def one_update() -> Callable[[dict[str, Any]], dict[str, torch.Tensor]]:
+    """``one_update(config)``: the state dict after a single update, without callbacks."""
+
+    def update(config: dict[str, Any]) -> dict[str, torch.Tensor]:
+        from lightning import Trainer
+
+        from adversaria.training import build_experiment
+
+        experiment = build_experiment(config)
+        trainer = Trainer(
+            max_steps=1,
+            max_epochs=-1,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_val_batches=0,
+        )
+        trainer.fit(experiment.system, datamodule=experiment.data)
+        return {name: value.clone() for name, value in experiment.system.state_dict().items()}
+
+    return update
 
 
 @pytest.fixture(scope="session")

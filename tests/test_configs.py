@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import yaml
-from PIL import Image
+from conftest import TWO_STEPS, config_of
+from fitting import fitting
 
 import adversaria
 import adversaria.errors
@@ -36,48 +36,37 @@ NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("trainer", "ddp"): ("trainer.devices=1", "trainer.strategy=auto"),
     ("trainer", "ddp_cpu"): ("trainer.devices=1", "trainer.strategy=auto"),
     ("logger", "wandb"): ("logger.wandb.offline=true",),
+    ("generator", "class_norm"): ("discriminator=projected",),
+    ("discriminator", "projected"): ("generator=class_norm",),
+    ("discriminator", "classifying"): ("generator=class_norm", "penalty=auxiliary_classifier"),
+    ("penalty", "auxiliary_classifier"): ("model=acgan",),
+    ("penalty", "generator_classifier"): ("model=mgan",),
+    ("penalty", "mutual_information"): ("model=infogan",),
+    ("penalty", "path_length"): ("generator=stylegan2",),
+    ("experiment", "my_images"): ("data.size=16",),
+    **{
+        (group, name): ("data.size=32",)
+        for group in ("generator", "discriminator", "model")
+        for name in ("biggan", "biggan_large")
+    },
 }
 #: choices that need what is not installed or not downloaded here: the module or file to look for
 REQUIRES = {("logger", "wandb"): "wandb", ("logger", "mlflow"): "mlflow"}
-SMALL = (
-    "data.batch_size=4",
-    "trainer.max_steps=2",
-    "callbacks.samples.count=4",
-    "trainer.accelerator=cpu",
-    "trainer.precision=32-true",
-)
-
-
-@pytest.fixture(scope="session")
-def class_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real handwritten digits as RGB files in class folders: stands where a data set would be downloaded to."""
-    from sklearn.datasets import load_digits
-
-    root = tmp_path_factory.mktemp("folders")
-    images, labels = load_digits(return_X_y=True)
-    for which, rows in (("train", slice(0, 60)), ("test", slice(60, 90))):
-        for i, (image, label) in enumerate(zip(images[rows], labels[rows], strict=True)):
-            file = root / which / str(label) / f"{i}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            grey = (image.reshape(8, 8) * 15.9).astype(np.uint8)
-            Image.fromarray(grey).convert("RGB").resize((32, 32)).save(file)
-    return root
 
 
 def overrides_for(group: str, name: str, class_folders: Path) -> list[str]:
     """The command line that tries one choice on the smallest scale."""
-    overrides = [*SMALL, f"{group}={name}", *NEEDS.get((group, name), ())]
+    overrides = [*TWO_STEPS, f"{group}={name}", *NEEDS.get((group, name), ())]
     if group != "metrics":
         overrides.append("metrics=none")
     elif name != "none":
         overrides.append("metrics.count=64")
-    if group == "data":
-        node = yaml.safe_load((conf_dir() / "data" / f"{name}.yaml").read_text())["data"]
-        if "root" in node and name != "digits":
-            overrides += [f"data.root={class_folders}", "data.size=32"]
-    if group == "experiment":
-        overrides.append(f"data.root={class_folders}")
-    return overrides
+    config = config_of(*overrides)
+    if group in ("data", "experiment") and "root" in config["data"] and name != "digits":
+        overrides += [f"data.root={class_folders}"]
+    if group == "data" and "root" in config["data"] and name != "digits":
+        overrides += ["data.size=32"]
+    return overrides + fitting(config, width=8)
 
 
 @pytest.mark.parametrize(("group", "name"), TRAINED, ids=[f"{group}={name}" for group, name in TRAINED])
@@ -89,8 +78,12 @@ def test_choice_trains_saves_loads_and_samples(
 ) -> None:
     if module := REQUIRES.get((group, name)):
         pytest.importorskip(module)
+    overrides = overrides_for(group, name, class_folders)
+    if (group, name) == ("warm_start", "checkpoint"):
+        source = train_run("source", *(override for override in overrides if not override.startswith("warm_start=")))
+        overrides.append(f"callbacks.warm_start.checkpoint={source.path}")
     try:
-        run = train_run("run", *overrides_for(group, name, class_folders))
+        run = train_run("run", *overrides)
     except adversaria.errors.UserError as error:
         if "could not be downloaded" not in str(error):
             raise
@@ -157,7 +150,17 @@ def test_names_that_scripts_rely_on(make_config: Callable[..., dict[str, Any]]) 
     for name in ("sample", "evaluate"):
         raw = yaml.safe_load((conf_dir() / f"{name}.yaml").read_text())
         keys |= set(raw)
-    assert {"checkpoint", "count", "format", "labels", "interpolate", "truncation", "out"} <= keys
+    assert {
+        "checkpoint",
+        "count",
+        "format",
+        "labels",
+        "interpolate",
+        "traverse",
+        "truncation",
+        "standing",
+        "out",
+    } <= keys
 
 
 def test_published_losses_follow_their_models(make_config: Callable[..., dict[str, Any]]) -> None:

@@ -69,6 +69,25 @@ def test_flops_of_a_convolution_count_every_position() -> None:
     assert measured["latency_ms"] == {}
 
 
+def test_a_learned_constant_is_counted_and_still_learned() -> None:
+    class Constant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.constant, self.layer = nn.Parameter(torch.ones(1, 4)), nn.Linear(4, 3)
+
+        def sample_latent(self, n: int) -> torch.Tensor:
+            return torch.zeros(n, 2)
+
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return self.layer(self.constant.expand(len(z), -1))
+
+    sampler = Constant()
+    system: Any = nn.ModuleDict({"generator": sampler})
+    system.sampler, system.spec, system.conditional = sampler, POINTS, False
+    assert cost.measure(system, sampler, CPU, latency=False)["flops"] == {"generator": 2 * 12}
+    assert all(parameter.requires_grad for parameter in sampler.parameters())
+
+
 def test_a_sampler_that_runs_out_of_memory_loses_no_result() -> None:
     class Greedy(nn.Linear):
         def sample_latent(self, n: int) -> torch.Tensor:

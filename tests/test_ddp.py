@@ -83,3 +83,37 @@ def test_two_processes_share_a_run(tmp_path: Path) -> None:
     # the ranks share out the stream of a single process: the first 31 steps of 32 reals are 992 of 1,000 points
     rows = torch.cat([torch.cat(rank["reals"]) for rank in ranks])
     assert len(torch.unique(rows, dim=0)) == len(rows) == 640
+
+
+def test_state_of_terms_and_augmentation_is_that_of_all_ranks(tmp_path: Path) -> None:
+    """ADA's probability, the means of path lengths and logits, and lazy steps keep the ranks' networks equal."""
+    (tmp_path / "watching.py").write_text(WATCH)
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "model=stylegan2",
+        "data=digits",
+        "data.batch_size=8",
+        "augment=ada",
+        "augment.interval=2",
+        "augment.images=100",
+        "penalty=[r1,path_length,lecam]",
+        "penalty.r1.interval=3",
+        "penalty.lecam.start=2",
+        "model.generator.channel_max=8",
+        "model.generator.style_dim=8",
+        "model.discriminator.channel_max=8",
+        "metrics=none",
+        "trainer=ddp_cpu",
+        "trainer.max_steps=8",
+        f"+callbacks.watch={{_target_: watching.Watch, folder: {tmp_path}}}",
+        "trust=[watching]",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)["state"] for rank in (0, 1)]
+    for name, value in ranks[0].items():
+        if not name.endswith("w_avg"):  # a mean of the rank's own styles; the first rank's is saved
+            assert torch.equal(value, ranks[1][name]), name
+    assert any(name.startswith("augment.") for name in ranks[0])

@@ -13,9 +13,10 @@ from lightning import Trainer
 from adversaria.build import build_system
 from adversaria.data.module import DataModule
 from adversaria.errors import UserError
+from adversaria.penalties import R1
 from adversaria.runs import Run
 from adversaria.training import build_experiment
-from adversaria.types import DataSpec
+from adversaria.types import DataSpec, Step
 
 POINTS = (
     "model=mlp",
@@ -26,23 +27,6 @@ POINTS = (
     "model.discriminator.width=16",
     "trainer.accelerator=cpu",
 )
-
-
-def one_update(config: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The state dict after a single update, without callbacks."""
-    experiment = build_experiment(config)
-    trainer = Trainer(
-        max_steps=1,
-        max_epochs=-1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-    )
-    trainer.fit(experiment.system, datamodule=experiment.data)
-    return {name: value.clone() for name, value in experiment.system.state_dict().items()}
 
 
 @pytest.mark.parametrize("n_critic", [1, 2, 5])
@@ -79,7 +63,7 @@ def test_max_steps_counts_generator_updates(train_run: Callable[..., Run], n_cri
 
 
 def test_joint_and_separate_discriminator_pass_are_equal(
-    make_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    make_config: Callable[..., Any], one_update: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make_config(*POINTS, "metrics=none")
     joint = one_update(config)
@@ -102,7 +86,9 @@ def test_batchnorm_forbids_the_joint_pass(make_config: Callable[..., Any]) -> No
 
 
 @pytest.mark.parametrize("penalty", ["none", "r1"])
-def test_accumulated_gradients_are_those_of_the_whole_batch(make_config: Callable[..., Any], penalty: str) -> None:
+def test_accumulated_gradients_are_those_of_the_whole_batch(
+    make_config: Callable[..., Any], one_update: Callable[..., Any], penalty: str
+) -> None:
     # SGD, because Adam turns a rounding error in a vanishing gradient into a whole step
     config = (*POINTS, "metrics=none", f"penalty={penalty}", "optim=sgd")
     whole = one_update(make_config(*config))
@@ -113,22 +99,103 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(make_config: Callabl
         assert not torch.equal(whole[name], start[name]), f"{name} did not move"
 
 
-def test_lazy_penalty_counts_interval_times_when_due(make_config: Callable[..., Any]) -> None:
-    system: Any = build_system(
-        make_config(*POINTS, "penalty=r1", "penalty.r1.interval=4", "penalty.r1.weight=3"),
-        DataSpec((2,), None, (-1.0, 1.0), "points"),
-    )
-    system.terms["r1"].__class__.__call__, original = (
-        (lambda self, step: torch.tensor(2.0)),
-        system.terms["r1"].__class__.__call__,
-    )
-    try:
-        zero = torch.zeros(())
-        due = [system._due_terms("discriminator", k) for k in range(9)]
-        totals = [float(system._add_terms(zero, terms, None, {})) for terms in due]
-    finally:
-        system.terms["r1"].__class__.__call__ = original
-    assert totals == [24.0, 0, 0, 0, 24.0, 0, 0, 0, 24.0]
+@pytest.mark.parametrize("interval", [1, 4])
+def test_a_lazy_penalty_counts_interval_times_in_a_step_of_its_own(
+    make_config: Callable[..., Any], one_update: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, interval: int
+) -> None:
+    """With plain gradient descent of rate 1 the weights move by the gradients, which add up."""
+    monkeypatch.setattr(R1, "__call__", lambda self, step: next(iter(step.discriminator.parameters())).sum())
+    settings = (*POINTS, "metrics=none", "optim=sgd", "optim.discriminator.lr=1", f"penalty.r1.interval={interval}")
+    with_penalty = one_update(make_config(*settings, "penalty=r1", "penalty.r1.weight=3"))
+    without = one_update(make_config(*settings[:-1]))
+    name = next(name for name in without if name.startswith("discriminator."))
+    # the first step is due
+    torch.testing.assert_close(with_penalty[name], without[name] - 3 * interval, rtol=1e-5, atol=1e-5)
+
+
+def test_a_lazy_term_is_due_every_interval_steps(
+    train_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due: list[int] = []
+    original = R1.__call__
+
+    def watched(self: R1, step: Any) -> torch.Tensor:
+        due.append(step.progress.update)
+        return original(self, step)
+
+    monkeypatch.setattr(R1, "__call__", watched)
+    settings = ("trainer.max_steps=10", "trainer.log_every_n_steps=3", "penalty=r1", "penalty.r1.interval=4")
+    run = train_run("run", *POINTS, "metrics=none", *settings)
+    assert due == [0, 4, 8]
+    with open(run.path / "metrics.csv") as file:  # logged although no logged step was due
+        assert [float(row["loss/r1"]) >= 0 for row in csv.DictReader(file)] == [True, True, True]
+    checkpoint = torch.load(run.last, weights_only=True)
+    g_state, d_state = (state["state"] for state in checkpoint["optimizer_states"])
+    assert checkpoint["global_step"] == 10
+    assert {int(s["step"]) for s in g_state.values()} == {10}
+    assert max(int(s["step"]) for s in d_state.values()) == 13  # the last bias has no part in the penalty
+
+
+def test_a_lazy_term_sees_outputs_of_the_new_weights_unless_it_needs_none(
+    train_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def watched(self: R1, step: Any) -> torch.Tensor:
+        seen.append(step.fake_output)
+        return step.fake_output.logits.square().mean()
+
+    monkeypatch.setattr(R1, "__call__", watched)
+    monkeypatch.setattr(R1, "uses_outputs", True)
+    train_run("run", *POINTS, "metrics=none", "trainer.max_steps=3", "penalty=r1", "penalty.r1.interval=2")
+    assert len(seen) == 2  # its backward pass would fail on the graph of the step before
+
+
+def test_a_term_with_state_is_saved_and_restored(
+    train_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting(torch.nn.Module):
+        weight, interval, applies_to = 0.0, 1, "generator"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, step: Any) -> torch.Tensor:
+            self.calls += 1
+            return step.fake.sum() * 0
+
+    import adversaria.penalties
+
+    monkeypatch.setattr(adversaria.penalties, "R2", Counting)
+    Counting.__module__ = "adversaria.penalties"
+    penalty = ("+penalty.counting._target_=adversaria.penalties.R2",)
+    run = train_run("run", *POINTS, "metrics=none", "trainer.max_steps=3", *penalty)
+    state = torch.load(run.last, weights_only=True)["state_dict"]
+    assert state["stateful_terms.counting.calls"] == 3
+
+
+def test_parts_may_refuse_each_other(make_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(self: R1, system: Any) -> None:
+        raise UserError(f"r1 cannot go with {type(system.discriminator).__name__}")
+
+    monkeypatch.setattr(R1, "check", check, raising=False)
+    with pytest.raises(UserError, match="cannot go with MLPDiscriminator"):
+        build_system(make_config(*POINTS, "penalty=r1"), DataSpec((2,), None, (-1.0, 1.0), "points"))
+
+
+def test_an_adaptive_augmentation_sees_progress_and_real_logits(
+    train_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adversaria.augment import Identity
+
+    began: list[int] = []
+    logits: list[int] = []
+    monkeypatch.setattr(Identity, "begin_step", lambda _, progress: began.append(progress.images), raising=False)
+    monkeypatch.setattr(Identity, "observe", lambda _, real: logits.append(len(real)), raising=False)
+    train_run("run", *POINTS, "metrics=none", "trainer.max_steps=2", "optim.n_critic=3", "optim.accumulate=2")
+    assert began == [0, 48]
+    assert logits == [16] * 6  # one call for each D step, whatever the parts
 
 
 def test_generator_step_leaves_the_discriminator_alone(make_config: Callable[..., Any]) -> None:
@@ -176,7 +243,7 @@ def test_weight_clipping_holds_after_every_step(train_run: Callable[..., Run]) -
     assert any(v.abs().max() > 0.01 for k, v in state.items() if k.startswith("generator."))
 
 
-def test_gradient_norms_are_clipped(make_config: Callable[..., Any]) -> None:
+def test_gradient_norms_are_clipped(make_config: Callable[..., Any], one_update: Callable[..., Any]) -> None:
     """With SGD of rate 1 an update moves the weights by the gradient, at most the given norm."""
     config = make_config(
         *POINTS,
@@ -216,6 +283,14 @@ def test_labels_of_fakes_occur_as_often_as_those_of_reals(make_config: Callable[
     _, labels = system._draw(20_000, reals)
     assert set(labels.tolist()) == {2, 7}
     assert float((labels == 2).float().mean()) == pytest.approx(0.1, abs=0.01)
+
+
+def test_pairs_that_a_relativistic_loss_compares_are_of_one_class(make_config: Callable[..., Any]) -> None:
+    config = make_config("model=cgan", "loss=relativistic_pairing")
+    system: Any = build_system(config, DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image"))
+    labels = torch.arange(8)
+    assert torch.equal(system._draw(8, labels)[1], labels)
+    assert torch.equal(system._draw(3, labels)[1], labels[-3:])
 
 
 def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
@@ -281,13 +356,21 @@ def test_decoded_reals_reach_the_system(make_config: Callable[..., Any]) -> None
 
 
 def test_parts_cut_every_tensor_alike() -> None:
-    from adversaria.gan import GAN
-
-    parts = list(GAN._parts(2, torch.arange(6), None, torch.arange(4)))
-    assert [[None if t is None else t.tolist() for t in part] for part in parts] == [
-        [[0, 1, 2], None, [0, 1]],
-        [[3, 4, 5], None, [2, 3]],
-    ]
+    nothing: Any = None
+    step = Step(
+        nothing,
+        nothing,
+        nothing,
+        torch.arange(6),
+        torch.arange(4),
+        None,
+        torch.arange(4),
+        torch.arange(4),
+        *[nothing] * 3,
+    )
+    parts = [(part.real.tolist(), part.fake.tolist(), part.real_labels) for part in step.parts(2)]
+    assert parts == [([0, 1, 2], [0, 1], None), ([3, 4, 5], [2, 3], None)]
+    assert next(step.parts(1)) is step
 
 
 def test_bfloat16_stays_close_to_the_reference_arithmetic(train_run: Callable[..., Run]) -> None:
@@ -295,7 +378,7 @@ def test_bfloat16_stays_close_to_the_reference_arithmetic(train_run: Callable[..
         run = train_run(
             name,
             "model=dcgan",
-            "model.discriminator.batch_norm=false",
+            "model.discriminator.norm=none",
             "model.generator.width=8",
             "model.discriminator.width=8",
             "penalty=r1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -26,6 +27,22 @@ POINTS = (
     "callbacks.evaluation.max_share=null",
 )
 IMAGES = ("model=dcgan", "data=digits", "model.generator.width=8", "model.discriminator.width=8", "metrics=none")
+#: all that keeps state: the probability of the augmentation, means of path lengths, logits and styles, lazy steps
+STATEFUL = (
+    "model=stylegan2",
+    "data=digits",
+    "data.batch_size=8",
+    "augment=ada",
+    "augment.interval=2",
+    "augment.images=500",
+    "penalty=[r1,path_length,lecam]",
+    "penalty.r1.interval=3",
+    "penalty.lecam.start=6",
+    "model.generator.channel_max=8",
+    "model.generator.style_dim=8",
+    "model.discriminator.channel_max=8",
+    "metrics=none",
+)
 COMMON = (
     "trainer.accelerator=cpu",
     "trainer.max_steps=40",
@@ -70,9 +87,15 @@ def assert_same_end(a: Run, b: Run) -> None:
     assert timeless[0] == timeless[1]
 
 
-@pytest.mark.parametrize("storage", ["device", "disk"])
-@pytest.mark.parametrize("n_critic", [1, 5])
-@pytest.mark.parametrize("model", [POINTS, IMAGES], ids=["points", "images"])
+@pytest.mark.parametrize(
+    ("model", "n_critic", "storage"),
+    [
+        *itertools.product([POINTS, IMAGES], [1, 5], ["device", "disk"]),
+        (STATEFUL, 1, "device"),
+        (STATEFUL, 2, "device"),
+    ],
+    ids=lambda value: value[0].split("=")[1] if isinstance(value, tuple) else str(value),
+)
 def test_interrupted_run_ends_bit_equal(
     train_run: Callable[..., Run],
     monkeypatch: pytest.MonkeyPatch,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from adversaria.build import build_system
 from adversaria.errors import UserError
+from adversaria.layers import Latent, prior_of
+from adversaria.layers.latent import Bernoulli, Sphere, TruncatedNormal, Uniform
+from adversaria.models.mlp import MLPGenerator
 from adversaria.sampling import BLOCK, Draw, evaluating
+from adversaria.types import DataSpec
 
 CPU = torch.device("cpu")
 
@@ -66,3 +73,44 @@ def test_modes_come_back_as_they_were() -> None:
 def test_truncation_must_be_above_zero() -> None:
     with pytest.raises(UserError, match="truncation=0"):
         Draw(Echo(), CPU, truncation=0)
+
+
+def test_truncation_draws_a_prior_again_or_refuses_it() -> None:
+    network = MLPGenerator(spec=DataSpec((2,), None, (-2.0, 2.0), "points"), latent_dim=5)
+    network.latent = Uniform()
+    z, _ = Draw(network, CPU, truncation=0.4).latents(0, 640)
+    assert z.abs().max() <= 0.4
+    assert float(z.var()) == pytest.approx(0.4**2 / 3, rel=0.1)
+    for prior in (Sphere(), Bernoulli()):
+        network.latent = prior
+        assert Draw(network, CPU).latents(0, 3)[0].shape == (3, 5)
+        with pytest.raises(UserError, match=type(prior).__name__):
+            Draw(network, CPU, truncation=0.4)
+
+
+@pytest.mark.parametrize(("name", "prior"), [("uniform", Uniform()), ("truncated_normal", TruncatedNormal(limit=2.0))])
+def test_the_chosen_distribution_reaches_the_generator(make_config: Any, name: str, prior: Latent) -> None:
+    spec = DataSpec((2,), None, (-2.0, 2.0), "points")
+    system = build_system(make_config("model=mlp", f"latent={name}"), spec)
+    assert prior_of(system.sampler) == prior
+    assert system.sampler.sample_latent(1000).abs().max() <= getattr(prior, "limit", 1.0)
+
+
+class Psi(Echo):
+    """Draws its latents towards their mean by itself, as a style-based generator does."""
+
+    takes_truncation = True
+
+    def forward(self, z: Tensor, labels: Tensor | None = None, *, truncation: float = 1.0) -> Tensor:
+        return truncation * super().forward(z, labels)
+
+
+@pytest.mark.parametrize("psi", [0.3, 1.0, 1.5])
+def test_a_network_that_takes_truncation_gets_it_and_the_latents_stay(psi: float) -> None:
+    whole, cut = Draw(Psi(), CPU, seed=2), Draw(Psi(), CPU, seed=2, truncation=psi)
+    assert torch.equal(whole.latents(0, 100)[0], cut.latents(0, 100)[0])
+    assert torch.equal(cut(0, 100).samples, psi * whole(0, 100).samples)
+    z = torch.randn(4, 3)
+    assert torch.equal(cut.samples_of(z, torch.arange(4)), psi * whole.samples_of(z, torch.arange(4)))
+    with pytest.raises(UserError, match="truncation=0"):
+        Draw(Psi(), CPU, truncation=0)

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from adversaria.build import build_system, check
 from adversaria.callbacks.checkpoint import FORMAT_VERSION
 from adversaria.errors import UserError
+from adversaria.layers import standing_statistics
+from adversaria.metrics.fingerprint import RUNNING
 from adversaria.runs import find_checkpoint
-from adversaria.sampling import Draw, evaluating
+from adversaria.sampling import BLOCK, Draw, evaluating, traverse
 from adversaria.types import DataSpec
 
 
@@ -57,6 +59,7 @@ class Sampler:
         config: of the run, plain.
         generator_updates, images_seen: how far it was trained.
         weights: ``"ema"`` or ``"raw"``.
+        batch_norm: which statistics BatchNorm uses, in words.
     """
 
     def __init__(self, checkpoint: dict[str, Any], *, raw: bool, trust: Sequence[str], device: torch.device) -> None:
@@ -77,8 +80,34 @@ class Sampler:
         self.conditional = bool(system.conditional)
         self.generator_updates: int = checkpoint["global_step"]
         self.images_seen: int = checkpoint["images_seen"]
+        self.batch_norm = RUNNING
         self.device = device
         self.network.to(device).eval().requires_grad_(False)
+
+    def use_standing_statistics(self, batches: int, *, seed: int = 0, truncation: float | None = None) -> None:
+        """From now on BatchNorm uses averages over ``batches`` of 64 samples instead of its running statistics.
+
+        Classes are drawn alike; see `adversaria.layers.standing_statistics`.
+
+        Args:
+            batches: how many; Brock et al. 2019 take 100.
+            seed: of latents and labels.
+            truncation: as for the samples that will be drawn.
+
+        Raises:
+            UserError: the network has no BatchNorm, or ``batches`` is below 1.
+        """
+        if batches < 1:
+            raise UserError(f"standing={batches} must be at least 1, or null for the running statistics")
+        classes = [1.0] * int(self.spec.num_classes or 1) if self.conditional else None
+        draw = Draw(self.network, self.device, seed=seed, class_weights=classes, truncation=truncation)
+        if not standing_statistics(self.network, draw, batches=batches, size=BLOCK):
+            raise UserError(
+                f"standing={batches} is about BatchNorm, which this generator has not, and would change nothing; leave"
+                " it out"
+            )
+        truncated = "" if truncation is None else f", truncation {truncation:g}"
+        self.batch_norm = f"standing statistics of {batches} batches of {BLOCK}, seed {seed}{truncated}"
 
     def sample(
         self,
@@ -95,7 +124,8 @@ class Sampler:
             count: how many.
             seed: of the latents.
             labels: of a conditional model: one class for all, or classes to take in turn (default: all of them).
-            truncation: latents with a magnitude above it are drawn again: more typical samples, less variety.
+            truncation: latents with a magnitude above it are drawn again, or styles drawn towards their mean where the
+                network is built so (see `Draw`): more typical samples, less variety.
             batch_size: how many at a time.
 
         Returns:
@@ -134,17 +164,36 @@ class Sampler:
             raise UserError(
                 f"interpolate={steps} with count={rows}: a path takes at least 2 steps, a picture at least 1 path"
             )
-        z, y = self.draw(seed=seed, labels=labels, truncation=truncation).latents(0, 2 * rows)
+        draw = self.draw(seed=seed, labels=labels, truncation=truncation)
+        z, y = draw.latents(0, 2 * rows)
         start, end = z[0::2].unsqueeze(1), z[1::2].unsqueeze(1)  # [rows, 1, latent_dim]
         t = torch.linspace(0, 1, steps).view(1, steps, 1)
         cosine = nn.functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1).unsqueeze(-1)
         angle = cosine.acos().clamp(min=1e-6)
         path = (((1 - t) * angle).sin() * start + (t * angle).sin() * end) / angle.sin()
         path_labels = None if y is None else y[:rows].repeat_interleave(steps)
-        with torch.no_grad(), evaluating(self.network):
-            labels_there = None if path_labels is None else path_labels.to(self.device)
-            samples: Tensor = self.network(path.flatten(0, 1).to(self.device), labels_there)
-        return samples.float().cpu()
+        with evaluating(self.network):
+            return draw.samples_of(path.flatten(0, 1), path_labels).float().cpu()
+
+    def traverse(self, name: str, *, seed: int = 0, labels: int | Sequence[int] | None = None) -> Tensor:
+        """A picture of what a part of the latents means, such as ``continuous_0`` of InfoGAN or ``generators`` of MGAN.
+
+        Args:
+            name: of the picture.
+            seed: of everything that the picture does not vary.
+            labels: of a conditional model, for the rows in turn.
+
+        Returns:
+            float32 ``[R, C, *spec.shape]`` on the CPU; within a row only the named part changes.
+
+        Raises:
+            UserError: the model has no such picture.
+        """
+        pictures = traverse(self.network, self.spec, self.device, seed=seed, labels=self.labels(labels))
+        if name not in pictures:
+            choices = f"choices are {', '.join(pictures)}" if pictures else "it has none; leave traverse out"
+            raise UserError(f"traverse={name} is no picture of this model's latents: {choices}")
+        return pictures[name].float().cpu()
 
     def draw(
         self, *, seed: int = 0, labels: int | Sequence[int] | None = None, truncation: float | None = None

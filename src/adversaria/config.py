@@ -7,9 +7,28 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from adversaria.errors import UserError
 
 Plain = dict[str, Any]
+
+
+def stylegan2_gamma(size: int | None, batch_size: int) -> float:
+    """The weight of R1 by the rule of StyleGAN2's authors, 0.0002 * size^2 / batch size.
+
+    In a config: ``${stylegan2_gamma:${data.size},${data.batch_size}}``. Source: Karras et al. 2020, "Training
+    Generative Adversarial Networks with Limited Data", appendix C; NVlabs/stylegan2-ada-pytorch, ``--cfg=auto``.
+
+    Raises:
+        ValueError: images of their own size, which the config does not know.
+    """
+    if size is None:
+        raise ValueError("penalty.r1.weight follows data.size, which is null: give one of the two")
+    return 0.0002 * size**2 / batch_size
+
+
+OmegaConf.register_new_resolver("stylegan2_gamma", stylegan2_gamma, replace=True)
 
 
 def conf_dir() -> Path:

@@ -8,6 +8,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def measure(system: Any, sampler: nn.Module, device: torch.device, *, latency: b
     """
     memory = peak_memory(device)
     networks = {name: child for name, child in system.named_children() if any(True for _ in child.parameters())}
-    with untouched_rng(device), evaluating(system), torch.no_grad():
+    with untouched_rng(device), evaluating(system), torch.no_grad(), _frozen(system):
         flops = {name: _flops(child, system) for name, child in networks.items()}
         times = {str(batch): _latency(sampler, system, batch, device) for batch in BATCHES} if latency else {}
     return {
@@ -72,20 +73,34 @@ def reset_peak_memory(device: torch.device) -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
+@contextlib.contextmanager
+def _frozen(system: nn.Module) -> Iterator[None]:
+    """No parameter wants a gradient: the counter cannot follow a view of one that does, such as a learned constant."""
+    parameters = [p for p in system.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
 def _flops(network: nn.Module, system: Any) -> int | None:
     """Of one forward pass for one sample."""
     device = next(network.parameters()).device
+    count = getattr(network, "packing", 1)  # samples that it judges together
     if network is system.sampler:
         arguments = _inputs(network, system, 1, device)
     else:
-        arguments = (torch.zeros(1, *system.spec.shape, device=device), *_labels(system, 1, device))
+        arguments = (torch.zeros(count, *system.spec.shape, device=device), *_labels(system, count, device))
     counter = FlopCounterMode(display=False)
     try:
         with counter:
             network(*arguments)
     except (TypeError, ValueError, RuntimeError):  # of a network that takes something else
         return None
-    return int(counter.get_total_flops())
+    return int(counter.get_total_flops()) // count
 
 
 def _latency(sampler: nn.Module, system: Any, batch: int, device: torch.device) -> float | None:

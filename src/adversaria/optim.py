@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from adversaria.errors import UserError
+from adversaria.schedules import Progress, Ramp, value_at
 
 OptimizerFactory = Callable[..., Optimizer]
 
@@ -19,8 +20,8 @@ OptimizerFactory = Callable[..., Optimizer]
 class Schedule(Protocol):
     """A factor on every learning rate, a pure function of the position: nothing to save, nothing to restore."""
 
-    def __call__(self, update: int, budget: int) -> float:
-        """The factor for the generator update numbered ``update`` (from 0) of ``budget``."""
+    def __call__(self, progress: Progress) -> float:
+        """The factor for the generator update that begins at ``progress``."""
         ...
 
 
@@ -38,9 +39,9 @@ class Constant:
         if self.warmup < 0:
             raise UserError(f"optim.schedule.warmup={self.warmup} is negative; give the number of updates, 0 for none")
 
-    def __call__(self, update: int, budget: int) -> float:
+    def __call__(self, progress: Progress) -> float:
         """See `Schedule`."""
-        return min(1.0, (update + 1) / self.warmup) if self.warmup else 1.0
+        return min(1.0, (progress.update + 1) / self.warmup) if self.warmup else 1.0
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,13 @@ class LinearDecay(Constant):
         warmup: see `Constant`.
         start: share of the budget, in [0, 1), at which the decay begins.
         final: factor at the end of the budget, in [0, 1].
+        images: what stands for the budget, in reals shown to D; null: ``trainer.max_steps`` itself, so that a shorter
+            run goes through the whole decay.
     """
 
     start: float = 0.0
     final: float = 0.0
+    images: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,11 +68,14 @@ class LinearDecay(Constant):
         ):
             if not good:
                 raise UserError(f"optim.schedule.{name}={value} is outside the share of the budget from 0 to 1")
+        if self.images is not None and self.images <= 0:
+            raise UserError(f"optim.schedule.images={self.images} must be above 0, or null for the whole budget")
 
-    def __call__(self, update: int, budget: int) -> float:
+    def __call__(self, progress: Progress) -> float:
         """See `Schedule`."""
-        decayed = min(1.0, max(0.0, (update / budget - self.start) / (1 - self.start)))
-        return super().__call__(update, budget) * (self.final + (1 - self.final) * self.shape(decayed))
+        done = progress.update / progress.updates if self.images is None else progress.images / self.images
+        decayed = min(1.0, max(0.0, (done - self.start) / (1 - self.start)))
+        return super().__call__(progress) * (self.final + (1 - self.final) * self.shape(decayed))
 
     def shape(self, decayed: float) -> float:
         """From 1 at ``decayed=0`` to 0 at ``decayed=1``."""
@@ -97,6 +104,7 @@ class Optim:
             gradients added: less memory, the same gradient (but BatchNorm then sees smaller batches).
         clip_norm: largest global gradient norm of G and of D, each; null: not clipped.
         schedule: a factor on both learning rates.
+        beta2: Adam's second moment decay of both optimizers while it changes (R3GAN); null: as the optimizers say.
     """
 
     generator: OptimizerFactory
@@ -106,6 +114,7 @@ class Optim:
     accumulate: int = 1
     clip_norm: float | None = None
     schedule: Schedule = field(default_factory=Constant)
+    beta2: float | Ramp | None = None
 
     def __post_init__(self) -> None:
         positive = {"n_critic": self.n_critic, "accumulate": self.accumulate}
@@ -115,14 +124,49 @@ class Optim:
                 raise UserError(f"optim.{name}={value} must be above 0")
         for factory in (self.generator, self.discriminator):
             if factory is not None:  # settings are refused now, not when the run has a folder
-                make_optimizer(factory, [nn.Parameter(torch.zeros(1))], scaled_gradients=False)
+                trial = make_optimizer(factory, [nn.Parameter(torch.zeros(1))], scaled_gradients=False)
+                if self.beta2 is not None and "betas" not in trial.defaults:
+                    raise UserError(
+                        f"optim.beta2 changes a setting of Adam, and {type(trial).__name__} has none; set it to null"
+                    )
 
-    def set_rates(self, optimizers: list[Optimizer], update: int, budget: int) -> None:
-        """Sets every learning rate to its initial value times the schedule's factor for this update."""
-        factor = self.schedule(update, budget)
+    def set_rates(self, optimizers: list[Optimizer], progress: Progress) -> None:
+        """Sets every learning rate to its initial value times the schedule's factor for this update, and beta2."""
+        factor = self.schedule(progress)
+        beta2 = None if self.beta2 is None else value_at(self.beta2, progress)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = factor * group["initial_lr"]
+                if beta2 is not None:
+                    group["betas"] = (group["betas"][0], beta2)
+
+
+class LazyAdam(torch.optim.Adam):
+    """Adam for a network that takes one more step, of its regularisation alone, every ``interval`` steps.
+
+    With c = k / (k + 1), k being ``interval``, the rate becomes c * lr and each beta beta ** c: k + 1 steps then move
+    and average as k steps of plain Adam do (Karras et al. 2020, "Analyzing and Improving the Image Quality of
+    StyleGAN", appendix B).
+
+    Args:
+        params: see `torch.optim.Adam`.
+        lr, betas: before the correction.
+        interval: k, as in the penalty's ``interval``; 1 or more.
+        keywords: what `torch.optim.Adam` takes besides.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: Sequence[float] = (0.9, 0.999),
+        interval: int = 1,
+        **keywords: Any,
+    ) -> None:
+        if interval < 1:
+            raise ValueError(f"interval={interval} must be 1 or more")
+        c = interval / (interval + 1)
+        super().__init__(params, lr=c * lr, betas=(betas[0] ** c, betas[1] ** c), **keywords)
 
 
 def make_optimizer(factory: OptimizerFactory, parameters: Any, *, scaled_gradients: bool) -> Optimizer:
@@ -134,7 +178,10 @@ def make_optimizer(factory: OptimizerFactory, parameters: Any, *, scaled_gradien
     Raises:
         UserError: the optimizer refuses its settings, such as a negative learning rate.
     """
-    overrides = {"fused": False} if scaled_gradients and "fused" in getattr(factory, "keywords", {}) else {}
+    keywords = getattr(factory, "keywords", {})
+    overrides: dict[str, Any] = {"fused": False} if scaled_gradients and "fused" in keywords else {}
+    if "betas" in keywords:  # PyTorch takes no whole numbers, and betas=[0,0.9] is how people write it
+        overrides["betas"] = tuple(float(beta) for beta in keywords["betas"])
     try:
         optimizer = factory(parameters, **overrides)
     except (ValueError, TypeError, RuntimeError) as error:

@@ -25,7 +25,7 @@ def picture(samples: Tensor, spec: DataSpec, columns: int | None = None) -> Tens
     Args:
         samples: ``[N, *spec.shape]``, uint8 or in the spec's value range.
         spec: of the data.
-        columns: of the grid; None: about as many as rows. Points have no grid.
+        columns: of the grid; None: about as many as rows. Of points each row is drawn in a colour of its own.
 
     Returns:
         uint8 ``[3, H, W]`` on the CPU.
@@ -60,7 +60,8 @@ def _scatter(samples: Tensor, spec: DataSpec, columns: int | None) -> Tensor:
     figure = Figure(figsize=(5, 5), dpi=100)
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.1, 0.08, 0.87, 0.87))
-    axes.scatter(points[:, 0], points[:, 1], s=6, alpha=0.6, linewidths=0)
+    colours = None if columns is None else [f"C{row % 10}" for row in np.arange(len(points)) // columns]
+    axes.scatter(points[:, 0], points[:, 1], s=6, alpha=0.6, linewidths=0, c=colours)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.grid(alpha=0.3)
     buffer = io.BytesIO()

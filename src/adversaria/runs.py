@@ -93,6 +93,24 @@ class Run:
         """What the user typed when the run was started; empty if there is none."""
         return self.overrides.read_text().splitlines() if self.exists and self.overrides.is_file() else []
 
+    def stored_config(self) -> Plain | None:
+        """The config that the run was started with, plain; None before it is started.
+
+        Raises:
+            UserError: what is there is no config.
+        """
+        import yaml
+
+        if not self.exists:
+            return None
+        try:
+            stored = yaml.safe_load(self.config.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError):
+            stored = None
+        if not isinstance(stored, dict):
+            raise UserError(f"{self.config} is not a config; choose another run_dir")
+        return stored
+
     def read_result(self) -> Plain | None:
         """``result.json``; None while there is none."""
         if not self.result.is_file():
@@ -110,13 +128,7 @@ class Run:
         write_json(self.result, result)
 
     def _check_same(self, config: Plain) -> None:
-        import yaml
-
-        try:
-            stored = flatten(yaml.safe_load(self.config.read_text()))
-        except (yaml.YAMLError, AttributeError) as error:
-            raise UserError(f"{self.config} is not a config; choose another run_dir") from error
-        new = flatten(config)
+        stored, new = flatten(self.stored_config() or {}), flatten(config)
         changed = [
             f"{key}: {stored.get(key)} -> {new.get(key)}"
             for key in sorted(stored | new)

@@ -12,11 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from adversaria.errors import UserError
+from adversaria.layers import prior_of
 from adversaria.stepping import step_seed
-from adversaria.types import Batch
+from adversaria.types import Batch, DataSpec
 
 #: latents are drawn in blocks of this many, one generator each: seeding one for every sample would cost more
 BLOCK = 64
+
+#: of a picture of latents: as many as a grid shows well, and as make a cloud of points
+COLUMNS = {"image": 10, "points": 100}
 
 
 class Draw:
@@ -28,10 +32,12 @@ class Draw:
         seed: of latents and labels.
         class_weights: relative frequency of each class, for labels drawn at random; None: unconditional, or ``labels``.
         labels: sample ``i`` gets ``labels[i % len(labels)]``; takes precedence over ``class_weights``.
-        truncation: latents with a magnitude above it are drawn again (Brock et al. 2019, section 3.1).
+        truncation: for a network with ``takes_truncation = True`` the psi that its ``forward`` is called with (Karras
+            et al. 2019, appendix B). Else latents with a magnitude above it are drawn again (Brock et al. 2019, section
+            3.1); codes behind the noise stay.
 
     Raises:
-        UserError: ``truncation`` is not above 0.
+        UserError: ``truncation`` is not above 0, or senseless for the network's latents.
     """
 
     def __init__(
@@ -46,7 +52,15 @@ class Draw:
     ) -> None:
         if truncation is not None and truncation <= 0:
             raise UserError(f"truncation={truncation} must be above 0; a usual value is 0.7")
-        self.network, self.device, self.seed, self.truncation = network, device, seed, truncation
+        takes_psi = bool(getattr(network, "takes_truncation", False))
+        if truncation is not None and not takes_psi and not (prior := prior_of(network)).redraws:
+            raise UserError(
+                f"truncation={truncation} draws single numbers again, which is no sample of this model's latents "
+                f"({type(prior).__name__}) any more: leave truncation=null"
+            )
+        self.network, self.device, self.seed = network, device, seed
+        self._psi = {"truncation": truncation} if takes_psi and truncation is not None else {}
+        self._largest = None if takes_psi else truncation
         self._labels = None if labels is None else torch.tensor(list(labels), dtype=torch.int64)
         weights = torch.tensor(class_weights or [], dtype=torch.float64)
         self._cumulative = None if class_weights is None else weights.cumsum(0) / weights.sum()
@@ -69,17 +83,64 @@ class Draw:
         ``[stop - start]`` on the CPU, None for an unconditional network.
         """
         z, labels = self.latents(start, stop)
-        samples: Tensor = self.network(z.to(self.device), None if labels is None else labels.to(self.device))
-        return Batch(samples, labels)
+        return Batch(self.samples_of(z, labels), labels)
+
+    @torch.no_grad()
+    def samples_of(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Samples ``[N, *shape]`` on the network's device of latents ``[N, latent_dim]`` and labels ``[N]`` or None."""
+        there = None if labels is None else labels.to(self.device)
+        samples: Tensor = self.network(z.to(self.device), there, **self._psi)
+        return samples
 
     def _block(self, block: int) -> tuple[Tensor, Tensor]:
         """Latents ``[BLOCK, latent_dim]`` and uniform numbers ``[BLOCK]`` of one block."""
         generator = torch.Generator().manual_seed(step_seed(self.seed, 0, block, 0))
         z: Tensor = self.network.sample_latent(BLOCK, generator)  # type: ignore[operator]
         uniform = torch.rand(BLOCK, generator=generator, dtype=torch.float64)
-        while self.truncation is not None and bool((outside := z.abs() > self.truncation).any()):
-            z = torch.where(outside, self.network.sample_latent(BLOCK, generator), z)  # type: ignore[operator]
+        noise = z[:, : getattr(self.network, "noise_dim", None)]  # a view
+        while self._largest is not None and bool((outside := noise.abs() > self._largest).any()):
+            again: Tensor = self.network.sample_latent(BLOCK, generator)  # type: ignore[operator]
+            noise.copy_(torch.where(outside, again[:, : noise.shape[1]], noise))
         return z, uniform
+
+
+@torch.no_grad()
+def traverse(
+    network: nn.Module,
+    spec: DataSpec,
+    device: torch.device,
+    *,
+    seed: int = 0,
+    labels: Sequence[int] | None = None,
+) -> dict[str, Tensor]:
+    """Pictures that a network has of what its latents mean, such as a code from one end to the other.
+
+    They are those of its method ``traversals(columns, generator)``, which gives latents ``[R, C, latent_dim]`` by name.
+    A network without it has none.
+
+    Args:
+        network: in eval mode.
+        spec: of its samples.
+        device: of the network.
+        seed: of the latents.
+        labels: of a conditional network: the ``i``-th row gets ``labels[i % len(labels)]``.
+
+    Returns:
+        samples ``[R, C, *spec.shape]`` on ``device`` by name.
+    """
+    if not hasattr(network, "traversals"):
+        return {}
+    latents = network.traversals(COLUMNS[spec.modality], torch.Generator().manual_seed(seed))  # type: ignore[operator]
+    pictures = {}
+    for name, z in latents.items():
+        rows, columns = z.shape[:2]
+        y = None
+        if labels is not None:
+            y = torch.tensor([labels[row % len(labels)] for row in range(rows)], device=device)
+            y = y.repeat_interleave(columns)
+        samples: Tensor = network(z.flatten(0, 1).to(device), y)
+        pictures[name] = samples.unflatten(0, (rows, columns))  # type: ignore[no-untyped-call]
+    return pictures
 
 
 @contextmanager

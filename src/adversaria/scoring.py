@@ -13,7 +13,7 @@ from torch import nn
 
 from adversaria.data.given import images_at
 from adversaria.errors import UserError
-from adversaria.metrics.fingerprint import fingerprint
+from adversaria.metrics.fingerprint import RUNNING, fingerprint
 from adversaria.metrics.protocol import Draw, Metrics
 from adversaria.sampling import Draw as DrawFromNetwork
 from adversaria.sampling import evaluating
@@ -38,6 +38,7 @@ class Fakes:
         device: where the metrics work.
         count: how many there are; None: as many as one likes.
         weights, seed: for the fingerprint; None where no network is drawn from.
+        batch_norm: for the fingerprint, which statistics BatchNorm uses.
         about: what else to say of them in a report, plain.
     """
 
@@ -49,6 +50,7 @@ class Fakes:
     weights: Literal["ema", "raw"] | None = None
     seed: int | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    batch_norm: str = RUNNING
 
     @contextmanager
     def drawing_from(self, data: DataModule) -> Iterator[Draw]:
@@ -67,7 +69,9 @@ def of_sampler(sampler: Sampler, seed: int = 0) -> Fakes:
         return DrawFromNetwork(sampler.network, sampler.device, seed=seed, class_weights=weights)
 
     about = {"generator_updates": sampler.generator_updates, "images_seen": sampler.images_seen}
-    return Fakes(sampler.spec, draw, sampler.network, sampler.device, None, sampler.weights, seed, about)
+    return Fakes(
+        sampler.spec, draw, sampler.network, sampler.device, None, sampler.weights, seed, about, sampler.batch_norm
+    )
 
 
 def of_network(network: nn.Module, spec: DataSpec, device: torch.device, seed: int = 0) -> Fakes:
@@ -119,7 +123,7 @@ def score(fakes: Fakes, data: DataModule, metrics: Metrics) -> tuple[dict[str, f
         scores = metrics.evaluate(draw, fakes.device)
     if fakes.weights is None or fakes.seed is None:
         return scores, metrics.fingerprint()
-    return scores, fingerprint(metrics, weights=fakes.weights, seed=fakes.seed)
+    return scores, fingerprint(metrics, weights=fakes.weights, seed=fakes.seed, batch_norm=fakes.batch_norm)
 
 
 def evaluate(

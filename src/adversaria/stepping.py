@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from adversaria.optim import Optim
+from adversaria.schedules import Progress
 from adversaria.types import Batch, DataSpec
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ class SteppedModule(LightningModule):
         self.rollbacks = 0
         #: number of the update in progress, and whether its values are logged
         self.update, self.log_due = 0, False
+        #: how far the run was when the update in progress began
+        self.now = Progress(0, 1, 0, 1)
         self._plain = False
         self._step_listeners: list[Callback] = []
         self.running_loss = RunningLoss()
@@ -175,7 +178,13 @@ class SteppedModule(LightningModule):
     @property
     def images_seen(self) -> int:
         """Reals shown so far, over all devices."""
-        return int(self.global_step * self.batches_per_step * self.datamodule.batch_size * self.trainer.world_size)
+        return self.progress().images
+
+    def progress(self) -> Progress:
+        """How far the run is, in updates and images."""
+        done, updates = self.global_step, self.trainer.max_steps
+        per_update = self.batches_per_step * self.datamodule.batch_size * self.trainer.world_size
+        return Progress(done, updates, done * per_update, updates * per_update)
 
     def previews(self, reals: Tensor) -> dict[str, Tensor]:
         """No pictures besides samples, unless a system has some."""
@@ -202,7 +211,8 @@ class SteppedModule(LightningModule):
         self.update = update = self.global_step
         self.log_due = (update + 1) % self.trainer.log_every_n_steps == 0
         seed_step(self.seed, self.global_rank, update, self.rollbacks, self.device)
-        self.optim.set_rates(self.trainer.optimizers, update, self.trainer.max_steps)
+        self.now = self.progress()
+        self.optim.set_rates(self.trainer.optimizers, self.now)
         return self.datamodule.decode(batch)
 
     def end_step(self, loss: Tensor, values: Mapping[str, Tensor]) -> None:

@@ -5,14 +5,17 @@ There is no registry and no base class: whatever has these attributes and method
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from adversaria.schedules import Progress, Ramp
+
 Modality = Literal["image", "points"]
+Network = Literal["discriminator", "generator"]
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,8 @@ class Step:
         real_labels, fake_labels: ``[N]``, ``[M]`` int64, or None for an unconditional model.
         latents: ``[M, latent_dim]``, those of ``fake``.
         real_output, fake_output: what D said of them in this step; ``real_output`` is None in a G step unless the
-            loss needed it.
-        images_seen: reals shown to D before this generator update, over all devices.
+            loss needed it, and both are for a term that does not use them (see `Term`).
+        progress: how far the run was when this generator update began.
     """
 
     generator: nn.Module
@@ -119,8 +122,18 @@ class Step:
     fake_labels: Tensor | None
     latents: Tensor
     real_output: DiscriminatorOutput | None
-    fake_output: DiscriminatorOutput
-    images_seen: int
+    fake_output: DiscriminatorOutput | None
+    progress: Progress
+
+    def parts(self, count: int) -> Iterator[Step]:
+        """``count`` steps with equal parts of the samples, what D said left out; the step itself if ``count`` is 1."""
+        if count == 1:
+            yield self
+            return
+        names = ("real", "fake", "real_labels", "fake_labels", "latents")
+        cut = [[None] * count if (t := getattr(self, name)) is None else t.tensor_split(count) for name in names]
+        for tensors in zip(*cut, strict=True):
+            yield replace(self, **dict(zip(names, tensors, strict=True)), real_output=None, fake_output=None)
 
     def logits(self, x: Tensor, labels: Tensor | None) -> Tensor:
         """D's logits ``[len(x), ...]`` of augmented ``x``: what gradient penalties differentiate with respect to x."""
@@ -132,14 +145,18 @@ class Step:
 class Term(Protocol):
     """One more scalar in the objective of D or G, such as a gradient penalty.
 
-    A term that is due every ``interval`` steps counts ``weight * interval`` when it is: its expected share is that of
-    every step (lazy regularisation; Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN",
-    appendix B).
+    A term of ``interval`` 1 joins the loss. One of a longer interval takes an optimizer step of its own after every so
+    many steps of its network, counted ``weight * interval``: its expected share is that of every step (lazy
+    regularisation; Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", appendix B). If such a
+    term says ``uses_outputs = False``, D does not judge the samples again for it: its step has no outputs, and none of
+    G's fakes.
+
+    A term with state is an `nn.Module`: its buffers are saved and restored with the networks.
     """
 
-    weight: float
+    weight: float | Ramp
     interval: int
-    applies_to: Literal["discriminator", "generator"]
+    applies_to: Network
 
     def __call__(self, step: Step) -> Tensor:
         """The unweighted term, a float32 scalar."""
@@ -150,10 +167,21 @@ class Term(Protocol):
 class Constraint(Protocol):
     """A projection of a network's weights after each of its optimizer steps, such as weight clipping."""
 
-    applies_to: Literal["discriminator", "generator"]
+    applies_to: Network
 
     def project(self, network: nn.Module) -> None:
         """Changes the weights of ``network`` in place."""
+        ...
+
+
+@runtime_checkable
+class Reparametrisation(Protocol):
+    """A change of how a network's weights are computed, made once before training, such as spectral normalisation."""
+
+    applies_to: Network
+
+    def reparametrise(self, network: nn.Module) -> None:
+        """Changes ``network`` in place."""
         ...
 
 

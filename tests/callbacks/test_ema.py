@@ -11,6 +11,11 @@ from torch import nn
 
 from adversaria.callbacks import EMA
 from adversaria.errors import UserError
+from adversaria.schedules import LinearRamp, Progress
+
+
+def at(update: int, per_update: int = 10) -> Progress:
+    return Progress(update, 1000, update * per_update, 1000 * per_update)
 
 
 class System(nn.Module):
@@ -19,7 +24,10 @@ class System(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.sampler = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-        self.images_seen = 0
+        self.updates = 0
+
+    def progress(self) -> Progress:
+        return at(self.updates)
 
 
 def test_average_equals_a_plain_loop() -> None:
@@ -30,7 +38,7 @@ def test_average_equals_a_plain_loop() -> None:
     for step in range(1, 40):
         for tensor in [*system.sampler.parameters(), system.sampler[1].running_mean]:
             tensor.data.normal_()
-        system.images_seen, trainer.global_step = 10 * step, step
+        system.updates = step
         ema.on_train_batch_end(trainer, system)
         keep = 0.5 ** (10 / min(100, 0.5 * 10 * step))
         expected = [
@@ -45,16 +53,31 @@ def test_average_equals_a_plain_loop() -> None:
 
 def test_after_one_half_life_half_of_the_start_is_left() -> None:
     ema = EMA(half_life=1000, ramp_up=None)
-    assert ema.decay(10**9, 10) ** 100 == pytest.approx(0.5)
+    assert ema.decay(at(10**8)) ** 100 == pytest.approx(0.5)
 
 
 def test_ramp_up_bounds_the_half_life_by_a_share_of_what_was_seen() -> None:
     ema = EMA(half_life=1000, ramp_up=0.05)
-    assert ema.decay(2000, 100) == pytest.approx(0.5)  # half-life 0.05 * 2000 = 100 images
-    assert ema.decay(10**6, 1000) == pytest.approx(0.5)
+    assert ema.decay(at(20, 100)) == pytest.approx(0.5)  # half-life 0.05 * 2000 = 100 images
+    assert ema.decay(at(1000, 1000)) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("values", [{"half_life": 0}, {"ramp_up": -1.0}])
+def test_a_fixed_decay_begins_at_its_start() -> None:
+    ema = EMA(half_life=None, decay=0.9999, start=1000)
+    assert [ema.decay(at(update)) for update in (1, 1000, 1001)] == [0, 0, 0.9999]
+
+
+def test_the_half_life_may_be_a_ramp_from_zero() -> None:
+    ema = EMA(half_life=LinearRamp(0, 2000), ramp_up=None)
+    assert ema.decay(at(0 + 1)) == pytest.approx(0.5 ** (10 / 2))
+    assert ema.decay(at(1000)) == pytest.approx(0.5 ** (10 / 2000))
+    assert EMA(half_life=LinearRamp(0, 0), ramp_up=None).decay(at(5)) == 0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"half_life": 0}, {"ramp_up": -1.0}, {"half_life": None}, {"decay": 0.9}, {"half_life": None, "decay": 1.0}],
+)
 def test_bad_values_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(UserError, match=r"callbacks\.ema"):
         EMA(**values)

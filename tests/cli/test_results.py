@@ -126,3 +126,37 @@ def test_evaluation_of_a_run_without_metrics(command: Command, runs: dict[str, R
     code, _, err = command(evaluate, f"checkpoint={runs['vae'].path}")
     assert code == 1
     assert "metrics=none" in err
+
+
+def test_standing_statistics_change_samples_and_the_fingerprint(
+    command: Command, runs: dict[str, Run], in_tmp: Path
+) -> None:
+    drawn, made = {}, {}
+    for name, standing in (
+        ("running", ()),
+        ("one", ("standing=1",)),
+        ("again", ("standing=1",)),
+        ("two", ("standing=2",)),
+    ):
+        common = (f"checkpoint={runs['cgan'].path}", *standing)
+        assert command(sample, *common, "count=4", "format=npz", f"out={name}.npz")[0] == 0
+        drawn[name] = np.load(in_tmp / f"{name}.npz")["images"]
+        scoring = ("metrics=classifier", "metrics.count=64", f"out={name}.json")
+        code, _, err = command(evaluate, *common, *scoring)
+        assert code == 0, err
+        made[name] = json.loads((in_tmp / f"{name}.json").read_text())["fingerprint"]["batch_norm"]
+    assert np.array_equal(drawn["one"], drawn["again"])
+    assert not np.array_equal(drawn["one"], drawn["running"])
+    assert not np.array_equal(drawn["one"], drawn["two"])
+    assert made["running"] == "running statistics"
+    assert made["one"] == made["again"] == "standing statistics of 1 batches of 64, seed 0"
+    assert made["two"] != made["one"]
+
+
+def test_standing_statistics_need_batch_norm(command: Command, runs: dict[str, Run], in_tmp: Path) -> None:
+    for module in (sample, evaluate):
+        code, _, err = command(module, f"checkpoint={runs['points'].path}", "standing=4")
+        assert code == 1
+        assert "standing=4 is about BatchNorm, which this generator has not" in err
+        code, _, err = command(module, f"checkpoint={runs['cgan'].path}", "standing=0")
+        assert "standing=0 must be at least 1" in err

@@ -28,6 +28,14 @@ def test_the_largest_singular_value_becomes_one(make):
     assert torch.allclose(layer.weight * largest_singular_value(original), original, rtol=1e-3)
 
 
+def test_a_transposed_convolution_is_a_matrix_by_what_it_puts_out():
+    torch.manual_seed(0)
+    layer = spectral_norm(nn.ConvTranspose2d(8, 3, 4))  # weight [C_in, C_out, K, K]
+    for _ in range(100):
+        weight = layer.weight
+    assert largest_singular_value(weight.transpose(0, 1)) == pytest.approx(1.0, rel=1e-4)
+
+
 def test_more_power_iterations_are_closer():
     torch.manual_seed(0)
     few, many = nn.Linear(40, 40), nn.Linear(40, 40)

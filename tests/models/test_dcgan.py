@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from adversaria.errors import UserError
 from adversaria.layers import mixes_samples
 from adversaria.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from adversaria.types import DataSpec
@@ -51,12 +52,81 @@ def test_the_first_layer_is_a_transposed_convolution_of_the_latent():
     torch.testing.assert_close(g.project(z).unflatten(1, (8, 4, 4)), expected)
 
 
-def test_batch_norm_is_optional_in_the_discriminator():
+@pytest.mark.parametrize("norm", ["instance", "layer", "group", "pixel", "none"])
+def test_a_sample_alone_is_judged_alike_without_batch_norm(norm):
     assert mixes_samples(DCGANDiscriminator(spec=image(16), width=4))
-    plain = DCGANDiscriminator(spec=image(16), width=4, batch_norm=False)
-    assert not mixes_samples(plain)
+    torch.manual_seed(0)
+    d = DCGANDiscriminator(spec=image(16), width=4, norm=norm)
+    assert not mixes_samples(d)
     x = torch.randn(4, 3, 16, 16)
-    torch.testing.assert_close(plain(x).logits[:2], plain(x[:2]).logits)  # a sample alone is judged alike
+    torch.testing.assert_close(d(x).logits[:2], d(x[:2]).logits)
+
+
+@pytest.mark.parametrize(
+    ("options", "added"),
+    [
+        # Norms with gain and bias take the place of BatchNorm's, others leave a bias to the convolution.
+        ({"norm": "layer"}, (0, 0)),
+        ({"norm": "pixel"}, (-2 * (256 + 128 + 64) + 128 + 64, -(128 + 256))),
+        ({"norm": "none"}, (-2 * (256 + 128 + 64) + 128 + 64, -(128 + 256))),
+        # One filter of 4x4 a channel and a 1x1 convolution, for the two convolutions between maps.
+        (
+            {"convolution": "separable"},
+            (
+                -15 * (256 * 128 + 128 * 64) + 16 * (128 + 64),
+                -15 * (64 * 128 + 128 * 256) + 16 * (64 + 128),
+            ),
+        ),
+        # Two convolutions of kernel 3 with BatchNorm for each of the three maps.
+        ({"residual_blocks": 2}, (2 * sum(18 * c * c + 4 * c for c in (64, 128, 256)),) * 2),
+    ],
+)
+def test_what_each_option_adds(options, added):
+    with torch.device("meta"):
+        sizes, plain = (
+            [count(make(spec=image(32), **o)) for make in (DCGANGenerator, DCGANDiscriminator)] for o in (options, {})
+        )
+    assert tuple(a - b for a, b in zip(sizes, plain, strict=True)) == added
+
+
+def test_tensors_keep_their_names():
+    with torch.device("meta"):
+        g, d = (make(spec=image(32)) for make in (DCGANGenerator, DCGANDiscriminator))
+        plain = DCGANDiscriminator(spec=image(32), norm="none")
+    statistics = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+    def norm(*indices):
+        return [f"layers.{i}.{name}" for i in indices for name in statistics]
+
+    assert set(g.state_dict()) == {
+        "project.weight", *norm(1, 4, 7), "layers.3.weight", "layers.6.weight", "layers.9.weight", "layers.9.bias",
+    }  # fmt: skip
+    head = {"layers.0.weight", "layers.0.bias", "layers.2.weight", "head.weight", "head.bias"}
+    assert set(d.state_dict()) == {*head, *norm(3, 6), "layers.5.weight"}
+    assert set(plain.state_dict()) == {*head, "layers.2.bias", "layers.4.weight", "layers.4.bias"}
+
+
+@pytest.mark.parametrize("make", [DCGANGenerator, DCGANDiscriminator])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"norm": "bath"}, r"\.norm=bath is unknown: choose one of batch, instance"),
+        ({"convolution": "deep"}, r"\.convolution=deep is unknown: choose one of plain, separable"),
+        ({"residual_blocks": -1}, r"\.residual_blocks=-1 is negative"),
+    ],
+)
+def test_unknown_options_are_refused(make, options, message):
+    with pytest.raises(UserError, match=message):
+        make(spec=image(16), **options)
+
+
+def test_kernels_of_separable_convolutions_start_like_plain_ones():
+    torch.manual_seed(0)
+    d = DCGANDiscriminator(spec=image(32), convolution="separable")
+    layer = d.layers[2]
+    kernel = layer.pointwise.weight * layer.depthwise.weight[:, 0]  # [C_out, C_in, 1, 1] * [C_in, 4, 4]
+    assert kernel.shape == (128, 64, 4, 4)
+    assert kernel.std().item() == pytest.approx(0.02, rel=0.1)
 
 
 def test_initial_weights():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from adversaria.augment import Identity
 from adversaria.errors import UserError
 from adversaria.penalties import DRAGAN, R1, R2, GradientPenalty
+from adversaria.schedules import Progress
 from adversaria.types import DataSpec, DiscriminatorOutput, Step, Term
 
 SPEC = DataSpec((3,), None, (-1.0, 1.0), "points")
@@ -67,7 +68,7 @@ def make_step(discriminator: nn.Module, real: Tensor, fake: Tensor, labels: Tens
         latents=torch.zeros(len(fake), 1),
         real_output=None,
         fake_output=DiscriminatorOutput(torch.zeros(len(fake))),
-        images_seen=0,
+        progress=Progress(0, 1, 0, 1),
     )
 
 

@@ -3,9 +3,22 @@
 from adversaria.callbacks.checkpoint import Checkpoint
 from adversaria.callbacks.ema import EMA, sampler_of
 from adversaria.callbacks.evaluation import Evaluation
+from adversaria.callbacks.forecast import Forecast
 from adversaria.callbacks.profile import Profile
 from adversaria.callbacks.progress import Progress
 from adversaria.callbacks.samples import Samples
 from adversaria.callbacks.statistics import Statistics
+from adversaria.callbacks.warm_start import WarmStart
 
-__all__ = ["EMA", "Checkpoint", "Evaluation", "Profile", "Progress", "Samples", "Statistics", "sampler_of"]
+__all__ = [
+    "EMA",
+    "Checkpoint",
+    "Evaluation",
+    "Forecast",
+    "Profile",
+    "Progress",
+    "Samples",
+    "Statistics",
+    "WarmStart",
+    "sampler_of",
+]

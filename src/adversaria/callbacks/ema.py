@@ -11,31 +11,50 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from adversaria.errors import UserError
+from adversaria.schedules import Progress, Ramp, value_at
 
 
 class EMA(Callback):
     """Keeps an average of the sampler's parameters, for samples, scores and checkpoints; training never sees it.
 
     The decay of one update is ``0.5 ** (images of the update / half-life)`` with the half-life
-    ``min(half_life, ramp_up * images seen)`` (Karras et al. 2020, "Training GANs with Limited Data", appendix).
-    Buffers are copied, not averaged. Lightning's own averaging counts every optimizer step and swaps D as well.
+    ``min(half_life, ramp_up * images seen)`` (Karras et al. 2020, "Training GANs with Limited Data", appendix), or
+    ``decay`` itself where a recipe counts updates. Buffers are copied, not averaged. Lightning's own averaging counts
+    every optimizer step and swaps D as well.
 
     Args:
-        half_life: in images shown to D, above 0.
+        half_life: in images shown to D, above 0 or a ramp; null: ``decay`` holds.
         ramp_up: share of the images seen so far that bounds the half-life, so that the first samples do not lag;
             null: no bound.
+        decay: what stays of the average in each update, in [0, 1); null: ``half_life`` holds.
+        start: updates before which the average is the weights themselves (BigGAN).
 
     Raises:
-        UserError: a value out of range.
+        UserError: a value out of range, or not exactly one of ``half_life`` and ``decay``.
     """
 
-    def __init__(self, *, half_life: float = 500_000, ramp_up: float | None = 0.05) -> None:
-        for name, value in (("half_life", half_life), ("ramp_up", 1.0 if ramp_up is None else ramp_up)):
-            if value <= 0:
+    def __init__(
+        self,
+        *,
+        half_life: float | Ramp | None = 500_000,
+        ramp_up: float | None = 0.05,
+        decay: float | None = None,
+        start: int = 0,
+    ) -> None:
+        if (half_life is None) == (decay is None):
+            raise UserError(
+                f"callbacks.ema has half_life={half_life} and decay={decay}: give one and set the other to null"
+            )
+        for name, value in (("half_life", half_life), ("ramp_up", ramp_up)):
+            if isinstance(value, int | float) and value <= 0:
                 raise UserError(
                     f"callbacks.ema.{name}={value} must be above 0; to train without EMA add ~callbacks.ema"
                 )
-        self.half_life, self.ramp_up = half_life, ramp_up
+        if decay is not None and not 0 <= decay < 1:
+            raise UserError(f"callbacks.ema.decay={decay} must be in [0, 1)")
+        if start < 0:
+            raise UserError(f"callbacks.ema.start={start} is negative; give the number of updates, 0 for none")
+        self.half_life, self.ramp_up, self.fixed, self.start = half_life, ramp_up, decay, start
         self.network: nn.Module | None = None
         self._restored: dict[str, Any] | None = None
 
@@ -52,15 +71,21 @@ class EMA(Callback):
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         """One step of the average."""
-        weight = 1 - self.decay(pl_module.images_seen, pl_module.images_seen // trainer.global_step)
-        torch._foreach_lerp_(self._average[0], self._source[0], weight)
+        torch._foreach_lerp_(self._average[0], self._source[0], 1 - self.decay(pl_module.progress()))
         if self._source[1]:
             torch._foreach_copy_(self._average[1], self._source[1])
 
-    def decay(self, images_seen: int, images_per_update: int) -> float:
-        """How much of the average stays after an update of ``images_per_update``, ``images_seen`` included."""
-        half_life = self.half_life if self.ramp_up is None else min(self.half_life, self.ramp_up * images_seen)
-        return float(0.5 ** (images_per_update / half_life))
+    def decay(self, progress: Progress) -> float:
+        """How much of the average stays in the update that led to ``progress``."""
+        if progress.update <= self.start:
+            return 0.0
+        if self.half_life is None:
+            assert self.fixed is not None
+            return self.fixed
+        half_life = value_at(self.half_life, progress)
+        if self.ramp_up is not None:
+            half_life = min(half_life, self.ramp_up * progress.images)
+        return float(0.5 ** (progress.images / progress.update / half_life)) if half_life > 0 else 0.0
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds ``checkpoint["ema"]``, a state dict of the sampler."""

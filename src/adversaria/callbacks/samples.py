@@ -13,13 +13,14 @@ from torch import Tensor
 from adversaria.callbacks.ema import sampler_of
 from adversaria.errors import UserError
 from adversaria.pictures import picture, save_picture
-from adversaria.sampling import Draw, evaluating
+from adversaria.sampling import Draw, evaluating, traverse
 
 
 class Samples(Callback):
     """Writes ``samples/NNNNNN.png`` (NNNNNN generator updates) and shows it in TensorBoard.
 
-    The latents are the same all along, so that one sees a sample change. ``samples/reals.png`` shows training data,
+    The latents are the same all along, so that one sees a sample change. A generator whose latents have a meaning adds
+    pictures of it (see `adversaria.sampling.traverse`). ``samples/reals.png`` shows training data,
     to compare with and to notice wrong data before the night is over.
 
     Args:
@@ -71,7 +72,11 @@ class Samples(Callback):
             draw = Draw(network, pl_module.device, seed=self.seed, labels=classes)
             columns = len(classes) if classes and len(classes) <= self.count else None
             samples = draw(0, self.count - self.count % (columns or 1)).samples  # whole rows
+            meanings = traverse(network, pl_module.spec, pl_module.device, seed=self.seed, labels=classes)
         self._publish(trainer, "samples", picture(samples, pl_module.spec, columns), f"{trainer.global_step:06d}")
+        for name, rows in meanings.items():
+            rgb = picture(rows.flatten(0, 1), pl_module.spec, rows.shape[1])
+            self._publish(trainer, name, rgb, f"{name}_{trainer.global_step:06d}")
         reals = pl_module.spec.to_float(self._reals[: self.count]).to(pl_module.device)
         with evaluating(pl_module), torch.no_grad():
             previews = pl_module.previews(reals)

@@ -62,6 +62,12 @@ def job(config: Plain) -> int:
 def _check(config: Plain) -> None:
     check_type("seed", config["seed"], int, 0)
     check_type("raw", config["raw"], bool)
+    if config["standing"] is not None:
+        check_type("standing", config["standing"], int, 1)
+        if config["images"] is not None:
+            raise UserError(
+                f"standing={config['standing']} is for a checkpoint, and images have no BatchNorm; leave it out"
+            )
     if (config["checkpoint"] is None) == (config["images"] is None):
         raise UserError("give either checkpoint=<run folder or .ckpt> or images=<folder, archive, .npz or .npy>")
     if config["data"] and config["reference"]:
@@ -114,6 +120,9 @@ def _subjects(config: Plain, data: DataModule) -> dict[str, Fakes]:
         best = Run(config["checkpoint"]).best
         paths += [best] if best.is_file() and best != paths[0] else []
         samplers = {path: load(path, raw=config["raw"], trust=config["trust"]) for path in paths}
+        if config["standing"] is not None:
+            for sampler in samplers.values():
+                sampler.use_standing_statistics(config["standing"], seed=config["seed"])
         subjects = {path.stem: of_sampler(sampler, config["seed"]) for path, sampler in samplers.items()}
         for path, fakes in zip(paths, subjects.values(), strict=True):
             fakes.about["checkpoint"] = str(path)

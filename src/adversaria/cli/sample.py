@@ -15,6 +15,7 @@ from adversaria.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from adversaria.api import Sampler
     from adversaria.types import DataSpec
 
 log = logging.getLogger("adversaria")
@@ -38,19 +39,16 @@ def job(config: Plain) -> int:
     write, suffix = WRITERS[config["format"]]
     if sampler.spec.modality != "image" and config["format"] == "png":
         raise UserError("format=png is for images, and this model makes points; take format=grid or format=npz")
-    steps, count = config["interpolate"], config["count"]
-    options: dict[str, Any] = {key: config[key] for key in ("seed", "labels", "truncation")}
-    if steps is None:
-        samples = sampler.sample(count, batch_size=config["batch_size"], **options)
-    else:
-        samples = sampler.interpolate(count, steps, **options)
+    if config["standing"] is not None:
+        sampler.use_standing_statistics(config["standing"], seed=config["seed"], truncation=config["truncation"])
+    samples, columns = _draw(sampler, config)
     turns = sampler.labels(config["labels"])
-    labels = None if turns is None else [turns[i // (steps or 1) % len(turns)] for i in range(len(samples))]
+    labels = None if turns is None else [turns[i // (columns or 1) % len(turns)] for i in range(len(samples))]
 
     name = f"{checkpoint.stem}_seed{config['seed']}_{len(samples)}{suffix}"
     out = Path(config["out"] or folder / "generated" / name)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write(Drawn(samples, labels, sampler.spec, steps), out)
+    write(Drawn(samples, labels, sampler.spec, columns), out)
     updates = sampler.generator_updates
     log.info("%d samples of %s weights after %d generator updates", len(samples), sampler.weights, updates)
     log.info("%-10s %s", "samples", out)
@@ -58,12 +56,32 @@ def job(config: Plain) -> int:
     return 0
 
 
+def _draw(sampler: Sampler, config: Plain) -> tuple[Tensor, int | None]:
+    """Samples ``[N, *spec.shape]``, and how many make a row (None: they have no order)."""
+    options: dict[str, Any] = {key: config[key] for key in ("seed", "labels")}
+    if config["traverse"] is not None:
+        rows = sampler.traverse(config["traverse"], **options)
+        return rows.flatten(0, 1), rows.shape[1]
+    options["truncation"] = config["truncation"]
+    steps, count = config["interpolate"], config["count"]
+    if steps is not None:
+        return sampler.interpolate(count, steps, **options), steps
+    return sampler.sample(count, batch_size=config["batch_size"], **options), None
+
+
 def _check(config: Plain) -> None:
     """Raises UserError for values that have no meaning, before torch is imported."""
     for key, minimum in (("count", 1), ("seed", 0), ("batch_size", 1)):
         check_type(key, config[key], int, minimum)
+    if config["standing"] is not None:
+        check_type("standing", config["standing"], int, 1)
     if config["interpolate"] is not None:
         check_type("interpolate", config["interpolate"], int, 2)
+    if config["traverse"] is not None:
+        check_type("traverse", config["traverse"], str)
+        for key in ("interpolate", "truncation"):
+            if config[key] is not None:
+                raise UserError(f"traverse={config['traverse']} and {key}={config[key]} are two pictures; choose one")
     if config["truncation"] is not None and not isinstance(config["truncation"], int | float):
         raise UserError(f"truncation={config['truncation']} is not a number; a usual value is 0.7")
     labels = config["labels"]

@@ -59,6 +59,7 @@ def job(config: Plain) -> int:
     swept = hydra_config.mode == RunMode.MULTIRUN
     _refuse_what_cannot_be(config, swept)
     inherited = os.environ.get("ADVERSARIA_RUN_DIR")  # from the process that started this one as a further rank
+    config, choices = _settled(config, inherited or config["run_dir"], hydra_config)
     if not inherited and config["run_dir"] and (code := _already_ended(_run(config["run_dir"]), config)) is not None:
         return code
     experiment = build_experiment(config)
@@ -68,7 +69,7 @@ def job(config: Plain) -> int:
     overrides = [line for line in hydra_config.overrides.task if not line.startswith(_NOT_STORED)]
     run = _choose_folder(config, swept, hydra_config)
     with run.started(_stored(config), overrides):
-        code = _train(experiment, run)
+        code = _train(experiment, run, choices)
     if swept and code == EXIT["stopped"]:
         raise SweepStopped
     return code
@@ -79,7 +80,17 @@ def _rank() -> int:
     return next((int(os.environ[name]) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ), 0)
 
 
-def _train(experiment: Experiment, run: Run) -> int:
+def _settled(config: Plain, run_dir: str | None, hydra_config: object) -> tuple[Plain, list[str]]:
+    """The config with what ``auto`` chooses, as the run at ``run_dir`` did if it is there; and lines that say it."""
+    if not config.get("auto"):
+        return config, []
+    from adversaria.auto import settle
+
+    stored = _run(run_dir).stored_config() if run_dir else None
+    return settle(config, hydra_config.overrides.task, stored)  # type: ignore[attr-defined]
+
+
+def _train(experiment: Experiment, run: Run, choices: list[str]) -> int:
     from adversaria.training import train
 
     file = logging.FileHandler(run.path / "train.log")
@@ -87,7 +98,7 @@ def _train(experiment: Experiment, run: Run) -> int:
     log.addHandler(file)
     os.environ["ADVERSARIA_RUN_DIR"] = str(run.path.resolve())
     try:
-        _introduce(experiment, run)
+        _introduce(experiment, run, choices)
         run.result.unlink(missing_ok=True)
         result = train(experiment, run)
         run.write_result(result)
@@ -153,7 +164,7 @@ def _already_ended(run: Run, config: Plain) -> int | None:
     return None
 
 
-def _introduce(experiment: Experiment, run: Run) -> None:
+def _introduce(experiment: Experiment, run: Run, choices: list[str]) -> None:
     system = experiment.system
     parameters = {
         name: sum(p.numel() for p in module.parameters())
@@ -164,6 +175,8 @@ def _introduce(experiment: Experiment, run: Run) -> None:
     for line in experiment.data.description().splitlines():
         log.info("data     %s", line)
     log.info("model    %s", ", ".join(f"{name} {count:,} parameters" for name, count in parameters.items()))
+    for line in choices:
+        log.info("auto     %s", line)
     if run.last.is_file():
         log.info("resumes  %s", run.last)
 

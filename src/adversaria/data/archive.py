@@ -31,11 +31,12 @@ _KEPT_BYTES = 256 * 2**20
 
 
 class StoredFile(NamedTuple):
-    """One file of a tree; ``read`` may be called from any thread."""
+    """One file of a tree; ``read`` may be called from any thread. ``path`` is that of a file outside of archives."""
 
     name: str
     size: int
     read: Callable[[], bytes]
+    path: Path | None = None
 
 
 class Tree(Protocol):
@@ -100,7 +101,8 @@ class FolderTree:
         """See `Tree`."""
         for name, status in sorted(self._walk()):
             if name in wanted:
-                yield StoredFile(name, status.st_size, (self.path / name).read_bytes)
+                path = self.path / name
+                yield StoredFile(name, status.st_size, path.read_bytes, path)
 
     def _walk(self) -> Iterator[tuple[str, os.stat_result]]:
         visited: set[tuple[int, int]] = set()  # a link may lead back to a folder above it

@@ -14,10 +14,11 @@ from adversaria.data import cache
 from adversaria.data.archive import open_tree
 from adversaria.data.decoding import decode_all
 from adversaria.data.images import Fit
-from adversaria.data.layout import arrange
+from adversaria.data.labels_file import layout_of
 from adversaria.data.module import DataModule, Loaded
 from adversaria.data.pictures import Pictures, from_tree
 from adversaria.data.storage import Split, Storage
+from adversaria.data.survey import Survey, survey
 from adversaria.errors import UserError
 from adversaria.types import DataSpec
 
@@ -98,12 +99,17 @@ class ImageData(DataModule):
         """
         raise NotImplementedError
 
+    def survey(self) -> Survey:
+        """How many training images there are and how large, without decoding any.
+
+        Raises:
+            UserError: as `load`.
+        """
+        return survey(self._open_source().pictures(), str(self.root or self.name), self.limit)
+
     def load(self) -> Loaded:
         """Opens the cached images, after decoding them if need be."""
-        try:
-            source = self.source()
-        except OSError as error:
-            raise UserError(f"data.root={self.root} cannot be read ({error}): check the path and its rights") from error
+        source = self._open_source()
         key = {"source": source.fingerprint, "size": self.size, "channels": self.channels, "fit": self.fit}
         entry = cache.get(self.cache_folder, self.name, key, partial(self._decode, source))
         _, height, width, channels = entry.samples.shape
@@ -118,6 +124,12 @@ class ImageData(DataModule):
             splits["train"] = self._limited(splits["train"], self.limit)
         identities = {which: self._identity(which, len(split), entry) for which, split in splits.items()}
         return Loaded(spec, splits, identities, class_names, entry.info["notes"])
+
+    def _open_source(self) -> Source:
+        try:
+            return self.source()
+        except OSError as error:
+            raise UserError(f"data.root={self.root} cannot be read ({error}): check the path and its rights") from error
 
     def _decode(self, source: Source, path: Path) -> cache.Written:
         where = str(self.root or self.name)
@@ -151,7 +163,8 @@ class ImageFolder(ImageData):
     """A user's own images: a folder or an archive (.tar, .tar.gz, .tar.xz, .zip) of files of any size and kind.
 
     With class folders (``cats/1.jpg``) the images are labelled, without they are not; with ``train/`` and ``test/``
-    above (or ``val/``) there is a test split, without there is none (see `layout.arrange`).
+    above (or ``val/``) there is a test split, without there is none (see `layout.arrange`). A ``dataset.json`` of
+    StyleGAN's tools gives the labels instead (see `labels_file.layout_of`).
     """
 
     def source(self) -> Source:
@@ -161,6 +174,7 @@ class ImageFolder(ImageData):
         root, tree = self.root, open_tree(self.root)
 
         def pictures() -> Pictures:
-            return from_tree(tree, arrange(tree.names(), str(root)), self.size, original=True)
+            return from_tree(tree, layout_of(tree, str(root)), self.size, original=True)
 
-        return Source(tree.fingerprint(), pictures)
+        # The number changes when the same files get other labels.
+        return Source(f"2 {tree.fingerprint()}", pictures)

@@ -15,7 +15,8 @@ import numpy as np
 from adversaria.data.archive import ARCHIVE_ENDINGS, Tree, open_tree
 from adversaria.data.cache import locked
 from adversaria.data.folder import ImageData, Source
-from adversaria.data.layout import Layout, arrange, image_names
+from adversaria.data.labels_file import layout_of
+from adversaria.data.layout import Layout, image_names
 from adversaria.data.pictures import Pictures, from_arrays, from_tree
 from adversaria.errors import UserError
 
@@ -88,7 +89,7 @@ class TorchvisionData(ImageData):
                 f"data.root={tree.path} holds neither images nor torchvision's files for {self.name} "
                 f"({self.files[0]}, ...): is it the right folder?"
             )
-        return from_tree(tree, arrange(names, str(tree.path)), self.size)
+        return from_tree(tree, layout_of(tree, str(tree.path)), self.size)
 
     def _own_layout(self, names: Sequence[str]) -> str | None:
         """The folders around torchvision's files (such as ``data/``), or None if the files are not all there."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,11 +36,13 @@ class Pictures:
     Attributes:
         layout: what there is, in which order.
         items: a fresh pass over all images, in any order.
+        sizes: width and height of the images at some rows, in any order, read from their headers; None: unreadable.
         encoding: the files' format where they are not the data set's original (``jpeg``, ``png``, ...), else None.
     """
 
     layout: Layout
     items: Callable[[], Iterable[Item]]
+    sizes: Callable[[Collection[int]], Iterable[tuple[int, int] | None]]
     encoding: str | None = None
 
 
@@ -55,7 +59,13 @@ def from_arrays(
         for position, row in enumerate(rows):
             yield Item(position, row.nbytes, partial(Image.fromarray, np.ascontiguousarray(row)))
 
-    return Pictures(Layout(names, counts, labels, class_names, list(notes)), items)
+    def sizes(rows: Collection[int]) -> Iterator[tuple[int, int]]:
+        ends = list(itertools.accumulate(counts.values()))
+        for row in rows:
+            height, width = list(splits.values())[bisect.bisect_right(ends, row)][0].shape[1:3]
+            yield width, height
+
+    return Pictures(Layout(names, counts, labels, class_names, list(notes)), items, sizes)
 
 
 def from_tree(tree: Tree, layout: Layout, size: int | None, *, original: bool = False) -> Pictures:
@@ -73,9 +83,22 @@ def from_tree(tree: Tree, layout: Layout, size: int | None, *, original: bool = 
         for file in tree.files(positions):
             yield Item(positions[file.name], file.size, partial(_decode_file, file, size))
 
+    def sizes(rows: Collection[int]) -> Iterator[tuple[int, int] | None]:
+        for file in tree.files({layout.names[row] for row in rows}):
+            yield _size_of(file)
+
     ending = Path(layout.names[0]).suffix.lower()
-    return Pictures(layout, items, None if original else Image.registered_extensions()[ending].lower())
+    return Pictures(layout, items, sizes, None if original else Image.registered_extensions()[ending].lower())
 
 
 def _decode_file(file: StoredFile, size: int | None) -> Image.Image:
     return images.decode(file.read(), size)
+
+
+def _size_of(file: StoredFile) -> tuple[int, int] | None:
+    """Width and height without decoding."""
+    try:
+        with Image.open(file.path or io.BytesIO(file.read()), formats=images.formats()) as image:
+            return image.size
+    except Exception:  # Pillow's plugins raise anything; decoding will count the file and name it
+        return None

@@ -1,22 +1,52 @@
 """What several architectures share."""
 
-from adversaria.layers.batch_norm import frozen_statistics, mixes_samples
-from adversaria.layers.checks import output_activation, require_positive, square_image
-from adversaria.layers.labels import append_labels, label_embedding
-from adversaria.layers.latent import normal_latent
+from adversaria.layers.attention import SelfAttention2d
+from adversaria.layers.batch_norm import frozen_statistics, mixes_samples, standing_statistics
+from adversaria.layers.checks import choose, output_activation, require_positive, square_image
+from adversaria.layers.codes import Codes
+from adversaria.layers.conditional_batch_norm import ConditionalBatchNorm, ConditionalBatchNorm2d
+from adversaria.layers.convolutions import (
+    CONVOLUTIONS,
+    TRANSPOSED,
+    ResidualBlock,
+    SeparableConv2d,
+    SeparableConvTranspose2d,
+)
+from adversaria.layers.labels import append_labels, check_labels, class_count, label_embedding
+from adversaria.layers.latent import Latent, Normal, draw_latent, latent_device, prior_of
+from adversaria.layers.norms import has_bias, norm_layers
 from adversaria.layers.precision import at_least_float32, without_autocast
 from adversaria.layers.spectral_norm import spectral_norm
 
 __all__ = [
+    "CONVOLUTIONS",
+    "TRANSPOSED",
+    "Codes",
+    "ConditionalBatchNorm",
+    "ConditionalBatchNorm2d",
+    "Latent",
+    "Normal",
+    "ResidualBlock",
+    "SelfAttention2d",
+    "SeparableConv2d",
+    "SeparableConvTranspose2d",
     "append_labels",
     "at_least_float32",
+    "check_labels",
+    "choose",
+    "class_count",
+    "draw_latent",
     "frozen_statistics",
+    "has_bias",
     "label_embedding",
+    "latent_device",
     "mixes_samples",
-    "normal_latent",
+    "norm_layers",
     "output_activation",
+    "prior_of",
     "require_positive",
     "spectral_norm",
     "square_image",
+    "standing_statistics",
     "without_autocast",
 ]

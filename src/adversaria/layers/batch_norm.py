@@ -1,7 +1,10 @@
-"""What the training loop must know of BatchNorm (Ioffe & Szegedy 2015)."""
+"""What training and sampling must know of BatchNorm (Ioffe & Szegedy 2015)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -40,3 +43,41 @@ def mixes_samples(module: nn.Module) -> bool:
     it what it is to find out. A layer of another kind says so by an attribute ``mixes_samples = True``.
     """
     return any(isinstance(m, _BatchNorm) or getattr(m, "mixes_samples", False) is True for m in module.modules())
+
+
+@torch.no_grad()
+def standing_statistics(network: nn.Module, draw: Callable[[int, int], object], *, batches: int, size: int) -> bool:
+    """Replaces BatchNorm's running statistics by plain averages over ``batches`` of the present weights.
+
+    Brock et al. 2019 ("Large Scale GAN Training", appendix B): running statistics lag behind the weights, and those of
+    an average of weights belong to other weights; standing statistics belong to these. The layers normalise by each
+    batch meanwhile, as in training, and every other layer works as in evaluation, so that nothing else changes.
+
+    Args:
+        network: its modes are left as they were.
+        draw: ``draw(start, stop)`` passes the inputs of these numbers through ``network``, as `sampling.Draw` does.
+        batches: how many.
+        size: of each.
+
+    Returns:
+        Whether ``network`` has BatchNorm with running statistics at all; without it no batch is drawn.
+    """
+    layers = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not layers:
+        return False
+    modes = {module: module.training for module in network.modules()}
+    momenta = [layer.momentum for layer in layers]
+    try:
+        network.eval()
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # PyTorch's word for a cumulative average
+            layer.train()
+        for k in range(batches):
+            draw(size * k, size * (k + 1))
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        for module, mode in modes.items():
+            module.training = mode
+    return True

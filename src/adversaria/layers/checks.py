@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from torch import nn
 
 from adversaria.errors import UserError
 from adversaria.types import DataSpec
+
+Choice = TypeVar("Choice")
 
 
 def require_positive(key: str, **values: int) -> None:
@@ -23,6 +26,22 @@ def require_positive(key: str, **values: int) -> None:
     for name, value in values.items():
         if value < 1:
             raise UserError(f"{key}.{name}={value} is too small: it must be 1 or more")
+
+
+def choose(key: str, name: str, choices: Mapping[str, Choice]) -> Choice:
+    """What ``name`` stands for.
+
+    Args:
+        key: where the name stands in the config, such as ``model.generator.norm``.
+        name: chosen by the user.
+        choices: by their names.
+
+    Raises:
+        UserError: there is no such name.
+    """
+    if name not in choices:
+        raise UserError(f"{key}={name} is unknown: choose one of {', '.join(choices)}")
+    return choices[name]
 
 
 def square_image(spec: DataSpec, network: str, sizes: Sequence[int]) -> tuple[int, int]:

@@ -7,19 +7,25 @@ from typing import Any, Literal
 from adversaria.metrics.protocol import Metrics
 from adversaria.metrics.store import key_hash
 
+#: what BatchNorm normalises by unless somebody asks for something else
+RUNNING = "running statistics"
 
-def fingerprint(metrics: Metrics, *, weights: Literal["ema", "raw"], seed: int) -> dict[str, Any]:
+
+def fingerprint(
+    metrics: Metrics, *, weights: Literal["ema", "raw"], seed: int, batch_norm: str = RUNNING
+) -> dict[str, Any]:
     """Of the scores of a trained model: what the metrics know and what their caller does.
 
     Args:
         metrics: after `Metrics.prepare`.
         weights: the moving average or the trained weights.
         seed: of latents and labels.
+        batch_norm: which statistics BatchNorm uses.
     """
     return {
         **metrics.fingerprint(),
         "weights": weights,
-        "batch_norm": "running statistics",
+        "batch_norm": batch_norm,
         "evaluation_seed": seed,
     }
 

@@ -1,7 +1,8 @@
 """DCGAN (Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional GANs").
 
 With ``conditional=True`` it is the conditional GAN of Mirza & Osindero 2014: embedded labels join the latent of G and
-the input channels of D.
+the input channels of D. Norms, convolutions and the number of residual blocks can be chosen; the defaults are the
+paper's.
 """
 
 from __future__ import annotations
@@ -11,10 +12,19 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from adversaria.errors import UserError
 from adversaria.layers import (
+    CONVOLUTIONS,
+    TRANSPOSED,
+    ResidualBlock,
+    SeparableConv2d,
+    SeparableConvTranspose2d,
     append_labels,
+    choose,
+    draw_latent,
+    has_bias,
     label_embedding,
-    normal_latent,
+    norm_layers,
     output_activation,
     require_positive,
     square_image,
@@ -25,7 +35,7 @@ SIZES = (16, 32, 64, 128, 256)
 
 
 class DCGANGenerator(nn.Module):
-    """Transposed convolutions of kernel 4 from the latent to the image, with BatchNorm and ReLU (section 3).
+    """Transposed convolutions of kernel 4 from the latent to the image, with norm and ReLU (section 3).
 
     Args:
         spec: of the data: square images of side 16, 32, 64, 128 or 256 and any number of channels.
@@ -33,11 +43,16 @@ class DCGANGenerator(nn.Module):
         width: channels of the largest feature map, which has half the image's side; each smaller map has twice as
             many.
         max_width: at most so many channels.
+        norm: `batch` as in the paper, `instance`, `layer`, `group`, `pixel` or `none`; see `adversaria.layers.norms`.
+        convolution: `plain`, or `separable` into one filter per channel and a 1x1 convolution; the last convolution,
+            which makes the image, is always plain.
+        residual_blocks: after each change of the side, of two convolutions of kernel 3.
         conditional: whether it is given labels.
         label_dim: numbers in a label's embedding, if conditional.
 
     Raises:
-        UserError: data that it cannot make, a size below 1, or ``conditional`` without labels.
+        UserError: data that it cannot make, a size below 1, an unknown norm or convolution, or ``conditional`` without
+            labels.
     """
 
     def __init__(
@@ -47,13 +62,15 @@ class DCGANGenerator(nn.Module):
         latent_dim: int = 100,
         width: int = 64,
         max_width: int = 512,
+        norm: str = "batch",
+        convolution: str = "plain",
+        residual_blocks: int = 0,
         conditional: bool = False,
         label_dim: int = 32,
     ) -> None:
         super().__init__()
-        require_positive(
-            "model.generator", latent_dim=latent_dim, width=width, max_width=max_width, label_dim=label_dim
-        )
+        key = "model.generator"
+        require_positive(key, latent_dim=latent_dim, width=width, max_width=max_width, label_dim=label_dim)
         channels, size = square_image(spec, "dcgan", SIZES)
         self.latent_dim = latent_dim
         self.conditional = conditional
@@ -63,12 +80,20 @@ class DCGANGenerator(nn.Module):
         input_dim = latent_dim + (label_dim if conditional else 0)
         # A kernel-4 transposed convolution of a 1x1 map is this matrix product, and several times slower on CPUs.
         self.project = nn.Linear(input_dim, widths[0] * 4 * 4, bias=False)
-        layers: list[nn.Module] = [nn.Unflatten(1, (widths[0], 4, 4)), nn.BatchNorm2d(widths[0]), nn.ReLU()]
+        layers: list[nn.Module] = [
+            nn.Unflatten(1, (widths[0], 4, 4)),
+            *norm_layers(key, norm, widths[0]),
+            nn.ReLU(),
+            *blocks(key, widths[0], residual_blocks, convolution, norm, nn.ReLU()),
+        ]
+        transposed = choose(f"{key}.convolution", convolution, TRANSPOSED)
         for wide, narrow in pairwise(widths):
+            normalise = norm_layers(key, norm, narrow)
             layers += [
-                nn.ConvTranspose2d(wide, narrow, kernel_size=4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(narrow),
+                transposed(wide, narrow, kernel_size=4, stride=2, padding=1, bias=not has_bias(normalise)),
+                *normalise,
                 nn.ReLU(),
+                *blocks(key, narrow, residual_blocks, convolution, norm, nn.ReLU()),
             ]
         layers += [
             nn.ConvTranspose2d(widths[-1], channels, kernel_size=4, stride=2, padding=1),
@@ -84,24 +109,29 @@ class DCGANGenerator(nn.Module):
         return images
 
     def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Standard normal ``[n, latent_dim]``."""
-        return normal_latent(self, n, self.latent_dim, generator)
+        """``[n, latent_dim]`` of the prior, standard normal unless ``model.latent`` is another."""
+        return draw_latent(self, n, self.latent_dim, generator)
 
 
 class DCGANDiscriminator(nn.Module):
-    """The generator mirrored: convolutions of kernel 4 with LeakyReLU of slope 0.2, BatchNorm after all but the first.
+    """The generator mirrored: convolutions of kernel 4 with LeakyReLU of slope 0.2, a norm after all but the first.
 
     Args:
         spec: of the data: square images of side 16, 32, 64, 128 or 256 and any number of channels.
         width: channels of the largest feature map, which has half the image's side; each smaller map has twice as
             many.
         max_width: at most so many channels.
-        batch_norm: false for gradient penalties, whose per-sample gradients BatchNorm mixes.
+        norm: `batch` as in the paper, `instance`, `layer`, `group`, `pixel` or `none`; see
+            `adversaria.layers.norms`. Not `batch` for gradient penalties: it mixes the gradients of samples.
+        convolution: `plain`, or `separable` into one filter per channel and a 1x1 convolution; the first convolution,
+            which sees the image, is always plain.
+        residual_blocks: after each change of the side, of two convolutions of kernel 3.
         conditional: whether it is given labels.
         label_dim: numbers in a label's embedding, each one more input channel, if conditional.
 
     Raises:
-        UserError: data that it cannot judge, a size below 1, or ``conditional`` without labels.
+        UserError: data that it cannot judge, a size below 1, an unknown norm or convolution, or ``conditional`` without
+            labels.
     """
 
     def __init__(
@@ -110,12 +140,15 @@ class DCGANDiscriminator(nn.Module):
         spec: DataSpec,
         width: int = 64,
         max_width: int = 512,
-        batch_norm: bool = True,
+        norm: str = "batch",
+        convolution: str = "plain",
+        residual_blocks: int = 0,
         conditional: bool = False,
         label_dim: int = 8,
     ) -> None:
         super().__init__()
-        require_positive("model.discriminator", width=width, max_width=max_width, label_dim=label_dim)
+        key = "model.discriminator"
+        require_positive(key, width=width, max_width=max_width, label_dim=label_dim)
         channels, size = square_image(spec, "dcgan", SIZES)
         self.conditional = conditional
         self.embedding = label_embedding(spec, label_dim) if conditional else None
@@ -125,12 +158,17 @@ class DCGANDiscriminator(nn.Module):
         layers: list[nn.Module] = [
             nn.Conv2d(input_channels, widths[0], kernel_size=4, stride=2, padding=1),
             nn.LeakyReLU(0.2),
+            *blocks(key, widths[0], residual_blocks, convolution, norm, nn.LeakyReLU(0.2)),
         ]
+        convolve = choose(f"{key}.convolution", convolution, CONVOLUTIONS)
         for narrow, wide in pairwise(widths):
-            layers.append(nn.Conv2d(narrow, wide, kernel_size=4, stride=2, padding=1, bias=not batch_norm))
-            if batch_norm:
-                layers.append(nn.BatchNorm2d(wide))
-            layers.append(nn.LeakyReLU(0.2))
+            normalise = norm_layers(key, norm, wide)
+            layers += [
+                convolve(narrow, wide, kernel_size=4, stride=2, padding=1, bias=not has_bias(normalise)),
+                *normalise,
+                nn.LeakyReLU(0.2),
+                *blocks(key, wide, residual_blocks, convolution, norm, nn.LeakyReLU(0.2)),
+            ]
         self.layers = nn.Sequential(*layers, nn.Flatten())
         # A kernel-4 convolution of a 4x4 map.
         self.head = nn.Linear(widths[-1] * 4 * 4, 1)
@@ -149,8 +187,23 @@ def feature_widths(size: int, width: int, max_width: int) -> list[int]:
     return [min(width * 2**i, max_width) for i in range((size // 4).bit_length() - 1)]
 
 
+def blocks(key: str, channels: int, count: int, convolution: str, norm: str, activation: nn.Module) -> list[nn.Module]:
+    """Residual blocks, ``count`` of them.
+
+    Raises:
+        UserError: a negative count, or an unknown norm or convolution.
+    """
+    if count < 0:
+        raise UserError(f"{key}.residual_blocks={count} is negative; give the number of blocks, 0 for none")
+    make = choose(f"{key}.convolution", convolution, CONVOLUTIONS)
+    return [ResidualBlock(key, channels, convolution=make, norm=norm, activation=activation) for _ in range(count)]
+
+
 def init_weights(module: nn.Module) -> None:
-    """Weights N(0, 0.02) (section 4), BatchNorm's gains N(1, 0.02) as in the authors' code, biases zero."""
+    """Weights N(0, 0.02) (section 4), BatchNorm's gains N(1, 0.02) as in the authors' code, biases zero.
+
+    So are the kernels that the two parts of a separable convolution make up; the filters alone keep the size of maps.
+    """
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
@@ -158,3 +211,7 @@ def init_weights(module: nn.Module) -> None:
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
         nn.init.zeros_(module.bias)
+    elif isinstance(module, SeparableConv2d | SeparableConvTranspose2d):  # after its two parts
+        side = module.depthwise.kernel_size[0]
+        nn.init.normal_(module.depthwise.weight, 0.0, 1 / side)
+        nn.init.normal_(module.pointwise.weight, 0.0, 0.02 * side)

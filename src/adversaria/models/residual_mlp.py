@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from adversaria.layers import append_labels, label_embedding, normal_latent, output_activation, require_positive
+from adversaria.layers import append_labels, draw_latent, label_embedding, output_activation, require_positive
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 
@@ -105,8 +105,8 @@ class ResidualMLPGenerator(nn.Module):
         return samples
 
     def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Standard normal ``[n, latent_dim]``."""
-        return normal_latent(self, n, self.latent_dim, generator)
+        """``[n, latent_dim]`` of the prior, standard normal unless ``model.latent`` is another."""
+        return draw_latent(self, n, self.latent_dim, generator)
 
 
 class ResidualMLPDiscriminator(nn.Module):

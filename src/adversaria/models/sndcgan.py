@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from adversaria.layers import (
     append_labels,
-    normal_latent,
+    draw_latent,
     output_activation,
     require_positive,
     spectral_norm,
@@ -75,8 +75,8 @@ class SNDCGANGenerator(nn.Module):
         return images
 
     def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Standard normal ``[n, latent_dim]``."""
-        return normal_latent(self, n, self.latent_dim, generator)
+        """``[n, latent_dim]`` of the prior, standard normal unless ``model.latent`` is another."""
+        return draw_latent(self, n, self.latent_dim, generator)
 
 
 class SNDCGANDiscriminator(nn.Module):

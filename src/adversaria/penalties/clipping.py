@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from adversaria.errors import UserError
+from adversaria.types import Network
 
 
 class WeightClipping:
@@ -20,7 +19,7 @@ class WeightClipping:
         UserError: a limit of 0 or less.
     """
 
-    applies_to: Literal["discriminator", "generator"] = "discriminator"
+    applies_to: Network = "discriminator"
 
     def __init__(self, *, limit: float = 0.01) -> None:
         if not limit > 0:

@@ -8,14 +8,13 @@ which the authors of these penalties advise against (Gulrajani et al. 2017, sect
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from adversaria.errors import UserError
 from adversaria.layers import at_least_float32, without_autocast
-from adversaria.types import Step
+from adversaria.penalties.checks import check_term
+from adversaria.schedules import Ramp
+from adversaria.types import Network, Step
 
 
 class R1:
@@ -24,17 +23,18 @@ class R1:
     Equation 9, so that ``weight`` is the paper's gamma.
 
     Args:
-        weight: gamma, 0 or more.
+        weight: gamma, 0 or more, or a ramp.
         interval: computed every so many D steps, and then counted so many times.
 
     Raises:
         UserError: a negative weight or an interval below 1.
     """
 
-    applies_to: Literal["discriminator", "generator"] = "discriminator"
+    applies_to: Network = "discriminator"
+    uses_outputs = False
 
-    def __init__(self, *, weight: float = 10.0, interval: int = 1) -> None:
-        _check("r1", weight, interval)
+    def __init__(self, *, weight: float | Ramp = 10.0, interval: int = 1) -> None:
+        check_term("r1", weight, interval)
         self.weight = weight
         self.interval = interval
 
@@ -47,17 +47,18 @@ class R2:
     """E||grad D(G(z))||^2 / 2 on fakes (Mescheder et al. 2018, equation 10), ``weight`` being the paper's gamma.
 
     Args:
-        weight: gamma, 0 or more.
+        weight: gamma, 0 or more, or a ramp.
         interval: computed every so many D steps, and then counted so many times.
 
     Raises:
         UserError: a negative weight or an interval below 1.
     """
 
-    applies_to: Literal["discriminator", "generator"] = "discriminator"
+    applies_to: Network = "discriminator"
+    uses_outputs = False
 
-    def __init__(self, *, weight: float = 10.0, interval: int = 1) -> None:
-        _check("r2", weight, interval)
+    def __init__(self, *, weight: float | Ramp = 10.0, interval: int = 1) -> None:
+        check_term("r2", weight, interval)
         self.weight = weight
         self.interval = interval
 
@@ -73,7 +74,7 @@ class GradientPenalty:
     the labels of the reals. Of batches of unequal size the longer one is cut.
 
     Args:
-        weight: lambda, 0 or more.
+        weight: lambda, 0 or more, or a ramp.
         interval: computed every so many D steps, and then counted so many times.
         one_sided: penalise only norms above the target (Petzka et al. 2018, "On the regularization of Wasserstein
             GANs").
@@ -83,12 +84,13 @@ class GradientPenalty:
         UserError: a negative weight or target, or an interval below 1.
     """
 
-    applies_to: Literal["discriminator", "generator"] = "discriminator"
+    applies_to: Network = "discriminator"
+    uses_outputs = False
 
     def __init__(
-        self, *, weight: float = 10.0, interval: int = 1, one_sided: bool = False, target: float = 1.0
+        self, *, weight: float | Ramp = 10.0, interval: int = 1, one_sided: bool = False, target: float = 1.0
     ) -> None:
-        _check("gradient_penalty_one_sided" if one_sided else "gradient_penalty", weight, interval, target)
+        check_term("gradient_penalty_one_sided" if one_sided else "gradient_penalty", weight, interval, target)
         self.weight = weight
         self.interval = interval
         self.one_sided = one_sided
@@ -114,7 +116,7 @@ class DRAGAN:
     with u uniform in [0, 1] for every number of x and std that of the whole batch; the paper's noise is normal.
 
     Args:
-        weight: lambda, 0 or more.
+        weight: lambda, 0 or more, or a ramp.
         interval: computed every so many D steps, and then counted so many times.
         target: k, 0 or more.
 
@@ -122,10 +124,11 @@ class DRAGAN:
         UserError: a negative weight or target, or an interval below 1.
     """
 
-    applies_to: Literal["discriminator", "generator"] = "discriminator"
+    applies_to: Network = "discriminator"
+    uses_outputs = False
 
-    def __init__(self, *, weight: float = 10.0, interval: int = 1, target: float = 1.0) -> None:
-        _check("dragan", weight, interval, target)
+    def __init__(self, *, weight: float | Ramp = 10.0, interval: int = 1, target: float = 1.0) -> None:
+        check_term("dragan", weight, interval, target)
         self.weight = weight
         self.interval = interval
         self.target = target
@@ -148,24 +151,16 @@ def input_gradient(step: Step, x: Tensor, labels: Tensor | None) -> Tensor:
         labels: ``[N]``, or None.
 
     Returns:
-        ``[N, D]``, flattened.
+        ``[N, D]``, flattened; of a packed D, which judges m samples with one logit, ``[N / m, m * D]``.
     """
     with torch.enable_grad(), without_autocast(x.device):
         x = at_least_float32(x.detach()).requires_grad_(True)
-        logits = step.logits(x, labels).reshape(len(x), -1).mean(dim=1)  # [N]
+        logits = step.logits(x, labels)
+        logits = logits.reshape(len(logits), -1).mean(dim=1)  # [N]
         (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
-    return gradient.flatten(1)
+    return gradient.reshape(len(logits), -1)
 
 
 def _uniform_per_sample(x: Tensor) -> Tensor:
     """One number in [0, 1) per sample, ``[N, 1, ...]``."""
     return torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
-
-
-def _check(name: str, weight: float, interval: int, target: float = 0.0) -> None:
-    if not weight >= 0:
-        raise UserError(f"penalty.{name}.weight={weight} is out of range: it must be 0 or more")
-    if interval < 1:
-        raise UserError(f"penalty.{name}.interval={interval} is out of range: it must be 1 or more")
-    if not target >= 0:
-        raise UserError(f"penalty.{name}.target={target} is out of range: it must be 0 or more")

@@ -21,6 +21,7 @@ INCIDENTAL = (
     "data.num_workers",
     "data.cache_dir",
     "metrics.cache_dir",
+    "auto.choices",  # they stand under the keys that they were made for
 )
 #: groups whose choice changes none but incidental keys
 _SILENT_GROUPS = ("logger", "sweep", "hydra", "local")
