@@ -166,11 +166,11 @@ class GAN(SteppedModule):
         if lazy:
             self._lazy_step(optimizer, lazy, self._judge, whole)
         self._project("discriminator", self.discriminator)
-        real_logits, fake_logits = (torch.cat(both) for both in zip(*logits, strict=True))
         if self._observe is not None:
-            self._observe(real_logits)
+            self._observe(torch.cat([real_logits for real_logits, _ in logits]))
         if self.log_due:
-            for name, seen in (("real", real_logits.float()), ("fake", fake_logits.float())):
+            for name, parts in zip(("real", "fake"), zip(*logits, strict=True), strict=True):
+                seen = torch.cat(parts).float()
                 values |= {f"logits/{name}_mean": seen.mean(), f"logits/{name}_std": seen.std(correction=0)}
             values |= getattr(self.augment, "values", dict)()
         return sum_of(losses)
