@@ -17,7 +17,7 @@ groups with several choices at a time take a list, `penalty=[r1,lecam]`. Made by
 #: in the order in which one thinks of them; hydra/ and local/ are no choices
 GROUPS = (
     "model", "generator", "discriminator", "data", "loss", "penalty", "augment", "latent", "optim", "schedule",
-    "metrics", "callbacks", "warm_start", "auto", "logger", "trainer", "experiment", "sweep", "debug",
+    "metrics", "callbacks", "guard", "warm_start", "auto", "logger", "trainer", "experiment", "sweep", "debug",
     "usefulness", "memorisation",
 )  # fmt: skip
 

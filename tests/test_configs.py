@@ -26,13 +26,21 @@ GROUPS = {
 CHOICES = [(group, name) for group, names in GROUPS.items() for name in names]
 #: of evaluate.py alone; tests/cli/test_evaluate.py tries them
 OF_EVALUATE = ("usefulness", "memorisation")
-TRAINED = [(group, name) for group, name in CHOICES if group not in OF_EVALUATE]
+#: a part of another choice, which trains with it
+PARTS = {("callbacks", "health")}
+TRAINED = [(group, name) for group, name in CHOICES if group not in OF_EVALUATE and (group, name) not in PARTS]
 
 #: what a choice needs beside it, because it is made for other data or for another loss
 NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("data", "ring8"): ("model=mlp",),
     ("data", "grid25"): ("model=mlp",),
+    ("data", "dirac"): ("model=dirac",),
+    ("generator", "dirac"): ("model=dirac",),
+    ("discriminator", "dirac"): ("model=dirac",),
+    ("penalty", "expected_instance_noise"): ("model=dirac",),
+    ("data", "stacked_mnist"): ("data.count=100",),
     ("metrics", "modes"): ("data=ring8", "model=mlp"),
+    ("metrics", "stacked_modes"): ("data=stacked_mnist", "data.count=100"),
     ("trainer", "ddp"): ("trainer.devices=1", "trainer.strategy=auto"),
     ("trainer", "ddp_cpu"): ("trainer.devices=1", "trainer.strategy=auto"),
     ("logger", "wandb"): ("logger.wandb.offline=true",),
@@ -44,6 +52,7 @@ NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("penalty", "mutual_information"): ("model=infogan",),
     ("penalty", "path_length"): ("generator=stylegan2",),
     ("experiment", "my_images"): ("data.size=16",),
+    **{("experiment", f"stacked_mnist_{name}"): ("data.count=100",) for name in ("dcgan", "pacgan4", "r1")},
     **{
         (group, name): ("data.size=32",)
         for group in ("generator", "discriminator", "model")
@@ -62,7 +71,7 @@ def overrides_for(group: str, name: str, class_folders: Path) -> list[str]:
     elif name != "none":
         overrides.append("metrics.count=64")
     config = config_of(*overrides)
-    if group in ("data", "experiment") and "root" in config["data"] and name != "digits":
+    if "root" in config["data"] and config["data"]["name"] != "digits":
         overrides += [f"data.root={class_folders}"]
     if group == "data" and "root" in config["data"] and name != "digits":
         overrides += ["data.size=32"]

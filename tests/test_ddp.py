@@ -117,3 +117,37 @@ def test_state_of_terms_and_augmentation_is_that_of_all_ranks(tmp_path: Path) ->
         if not name.endswith("w_avg"):  # a mean of the rank's own styles; the first rank's is saved
             assert torch.equal(value, ranks[1][name]), name
     assert any(name.startswith("augment.") for name in ranks[0])
+
+
+def test_two_processes_go_back_together(tmp_path: Path) -> None:
+    """A spike on both ranks: one of them edits the checkpoint, both resume from it."""
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "model=mlp",
+        "data=ring8",
+        "data.count=1000",
+        "data.batch_size=16",
+        "model.generator.width=8",
+        "model.discriminator.width=8",
+        "metrics=none",
+        "guard=rollback",
+        "callbacks.guard.trial=4",
+        "trainer=ddp_cpu",
+        "trainer.max_steps=20",
+        "trainer.log_every_n_steps=2",
+        "callbacks.checkpoint.every_n_steps=4",
+        "callbacks.health.every_n_steps=2",
+        "callbacks.health.samples=8",
+        "callbacks.health.detectors.exploding_gradients.oldest=2",
+        "callbacks.health.detectors.exploding_gradients.factor=1000",
+        "+callbacks.spike={_target_: breaking.Spike, step: 12, factor: 1e6}",
+        "trust=[breaking]",
+        f"run_dir={tmp_path / 'run'}",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    result = Run(tmp_path / "run").read_result() or {}
+    assert (result["status"], result["generator_updates"], result["devices"]) == ("finished", 20, 2)
+    assert [(r["step"], r["to_step"]) for r in result["rollbacks"]] == [(14, 8)]

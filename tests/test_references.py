@@ -27,6 +27,7 @@ PAPERS = {
     "biggan_large": "brock2019large",
     "cgan": "mirza2014conditional",
     "dcgan": "radford2016unsupervised",
+    "dirac": "mescheder2018which",
     "dragan": "kodali2017convergence",
     "infogan": "chen2016infogan",
     "lsgan": "mao2017least",
@@ -64,7 +65,7 @@ class Entry:
 
 def plain(text: str) -> str:
     """Without the braces and accents of LaTeX."""
-    text = re.sub(r"\\l\b", "l", text)
+    text = re.sub(r"\\([lo])\b", r"\1", text)
     return re.sub(r"\\.|[{}]", "", text).strip()
 
 

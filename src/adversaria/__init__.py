@@ -1,6 +1,7 @@
 """Train, measure and compare generative adversarial networks.
 
 >>> import adversaria
+>>> result = adversaria.train("model=dcgan", "data=cifar10", run_dir="outputs/mine")
 >>> sampler = adversaria.load("outputs/dcgan-digits/2026-01-31_12-00-00")
 >>> images = sampler.sample(64, seed=1)  # [64, C, H, W] in [-1, 1]
 >>> scores, fingerprint = adversaria.evaluate(sampler, "path/to/images")
@@ -13,17 +14,18 @@ import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "load"]
+__all__ = ["__version__", "evaluate", "load", "train"]
 
 if TYPE_CHECKING:
     from adversaria.api import load
+    from adversaria.inprocess import train
     from adversaria.scoring import evaluate
 
 # Unless told so, MKL may add the same numbers in another order next time, and a run that was continued would not end
 # bit for bit as one that was not. It reads this at its first product and is no slower for it.
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
-_HOMES = {"load": "adversaria.api", "evaluate": "adversaria.scoring"}
+_HOMES = {"load": "adversaria.api", "evaluate": "adversaria.scoring", "train": "adversaria.inprocess"}
 
 
 def __getattr__(name: str) -> Any:

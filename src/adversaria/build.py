@@ -25,7 +25,7 @@ _SPECIAL = {"_target_", "_partial_"}
 #: What a config may name. A prefix alone is no boundary (``torch.hub.load`` runs foreign code): see `find_target`.
 ALLOWED = (
     *(f"adversaria.{name}." for name in ("models", "layers", "losses", "penalties", "augment", "data", "metrics")),
-    *(f"adversaria.{name}." for name in ("callbacks", "loggers", "optim", "schedules", "gan", "vae")),
+    *(f"adversaria.{name}." for name in ("callbacks", "diagnosis", "loggers", "optim", "schedules", "gan", "vae")),
     "torch.nn.",
     "torch.optim.",
     "torchvision.transforms.",

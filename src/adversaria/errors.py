@@ -22,3 +22,13 @@ class Diverged(Exception):
     def __init__(self, generator_updates: int, what: str) -> None:
         super().__init__(f"{what} is not finite after {generator_updates} generator updates")
         self.generator_updates = generator_updates
+
+
+class Unhealthy(Exception):
+    """A detector found a failure that the guard was told to act on."""
+
+    def __init__(self, generator_updates: int, detector: str, evidence: str) -> None:
+        super().__init__(f"{detector} after {generator_updates} generator updates: {evidence}")
+        self.generator_updates = generator_updates
+        self.detector = detector
+        self.evidence = evidence

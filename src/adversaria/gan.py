@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from adversaria.diagnosis import logit_summary
 from adversaria.errors import UserError
 from adversaria.layers import Latent, Normal
 from adversaria.layers.batch_norm import frozen_statistics, mixes_samples
@@ -147,10 +148,12 @@ class GAN(SteppedModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what lazy terms last were, so that a run that goes on logs what an uninterrupted one does."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["lazy_values"] = self._lazy_values
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The inverse of `on_save_checkpoint`."""
+        super().on_load_checkpoint(checkpoint)
         self._lazy_values = {n: value.to(self.device) for n, value in checkpoint.get("lazy_values", {}).items()}
 
     def _discriminator_step(self, optimizer: Optimizer, index: int, whole: Step, values: dict[str, Tensor]) -> Tensor:
@@ -169,9 +172,7 @@ class GAN(SteppedModule):
         if self._observe is not None:
             self._observe(torch.cat([real_logits for real_logits, _ in logits]))
         if self.log_due:
-            for name, parts in zip(("real", "fake"), zip(*logits, strict=True), strict=True):
-                seen = torch.cat(parts).float()
-                values |= {f"logits/{name}_mean": seen.mean(), f"logits/{name}_std": seen.std(correction=0)}
+            values |= logit_summary(*(torch.cat(parts).flatten() for parts in zip(*logits, strict=True)))
             values |= getattr(self.augment, "values", dict)()
         return sum_of(losses)
 
@@ -249,12 +250,12 @@ class GAN(SteppedModule):
         due = {n: t for n, t in self.terms.items() if t.applies_to == network and index % t.interval == 0}
         return {n: t for n, t in due.items() if t.interval == 1}, {n: t for n, t in due.items() if t.interval > 1}
 
-    @staticmethod
-    def _add_terms(loss: Tensor, due: Mapping[str, Term], step: Step, values: dict[str, Tensor]) -> Tensor:
+    def _add_terms(self, loss: Tensor, due: Mapping[str, Term], step: Step, values: dict[str, Tensor]) -> Tensor:
         """``loss`` and the weighted terms; each term also goes into ``values``."""
         for name, term in due.items():
             values[f"loss/{name}"] = value = term(step)
-            loss = loss + value_at(term.weight, step.progress) * term.interval * value
+            raised = self.remedy("penalty_factor") if term.applies_to == "discriminator" else 1.0
+            loss = loss + raised * value_at(term.weight, step.progress) * term.interval * value
         return loss
 
     def _project(self, network: Network, module: nn.Module) -> None:

@@ -56,6 +56,8 @@ def _scatter(samples: Tensor, spec: DataSpec, columns: int | None) -> Tensor:
     from matplotlib.figure import Figure
 
     points = samples.detach().float().cpu().numpy()
+    if points.shape[1] == 1:  # on a line
+        points = np.pad(points, ((0, 0), (0, 1)))
     low, high = spec.value_range
     figure = Figure(figsize=(5, 5), dpi=100)
     FigureCanvasAgg(figure)

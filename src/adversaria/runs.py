@@ -19,7 +19,16 @@ from adversaria.config import Plain, flatten
 from adversaria.errors import UserError
 
 #: what the stored config of a run and that of its continuation may differ in
-MAY_CHANGE = ("trainer.max_steps", "run_dir", "logger.", "trust", "callbacks.progress", "data.num_workers", "data.root")
+MAY_CHANGE = (
+    "trainer.max_steps",
+    "run_dir",
+    "logger.",
+    "trust",
+    "callbacks.progress",
+    "callbacks.guard",
+    "data.num_workers",
+    "data.root",
+)
 
 
 class Run:

@@ -136,7 +136,9 @@ class SteppedModule(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.spec, self.optim, self.seed = spec, optim, seed
-        self.rollbacks = 0
+        #: each time that the run was put back to an earlier state: what happened, and by what its rates and penalties
+        #: have been multiplied since (see `adversaria.rollback`)
+        self.rollbacks: list[dict[str, Any]] = []
         #: number of the update in progress, and whether its values are logged
         self.update, self.log_due = 0, False
         #: how far the run was when the update in progress began
@@ -186,6 +188,18 @@ class SteppedModule(LightningModule):
         per_update = self.batches_per_step * self.datamodule.batch_size * self.trainer.world_size
         return Progress(done, updates, done * per_update, updates * per_update)
 
+    def remedy(self, factor: str) -> float:
+        """What ``rate_factor`` or ``penalty_factor`` has come to after all rollbacks; 1 before the first."""
+        return math.prod(float(record[factor]) for record in self.rollbacks)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the rollbacks: with the config they make the run."""
+        checkpoint["rollbacks"] = self.rollbacks
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The inverse of `on_save_checkpoint`."""
+        self.rollbacks = checkpoint.get("rollbacks", [])
+
     def previews(self, reals: Tensor) -> dict[str, Tensor]:
         """No pictures besides samples, unless a system has some."""
         return {}
@@ -210,9 +224,9 @@ class SteppedModule(LightningModule):
         """Seeds, sets the learning rates, and gives the reals ``[n, *shape]`` float and their labels ``[n]``."""
         self.update = update = self.global_step
         self.log_due = (update + 1) % self.trainer.log_every_n_steps == 0
-        seed_step(self.seed, self.global_rank, update, self.rollbacks, self.device)
+        seed_step(self.seed, self.global_rank, update, len(self.rollbacks), self.device)
         self.now = self.progress()
-        self.optim.set_rates(self.trainer.optimizers, self.now)
+        self.optim.set_rates(self.trainer.optimizers, self.now, self.remedy("rate_factor"))
         return self.datamodule.decode(batch)
 
     def end_step(self, loss: Tensor, values: Mapping[str, Tensor]) -> None:

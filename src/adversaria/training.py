@@ -12,17 +12,20 @@ from typing import Any
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 
 from adversaria import cost
 from adversaria.api import read_checkpoint
 from adversaria.build import build_system, check, construct
-from adversaria.callbacks import Checkpoint, Evaluation
+from adversaria.callbacks import Evaluation, Health
 from adversaria.callbacks.checkpoint import AtomicIO
 from adversaria.callbacks.ema import sampler_of
 from adversaria.config import Plain, check_train_config
 from adversaria.data.module import DataModule
-from adversaria.errors import Diverged, Stopped, UserError
+from adversaria.diagnosis import Finding
+from adversaria.errors import Diverged, Stopped, Unhealthy, UserError
 from adversaria.metrics.fingerprint import fingerprint_id
+from adversaria.rollback import roll_back
 from adversaria.runs import Run
 from adversaria.stepping import NoProfiler, SteppedModule, seed_step
 
@@ -44,8 +47,12 @@ class Experiment:
     callbacks: list[Callback]
 
 
-def build_experiment(config: Plain) -> Experiment:
+def build_experiment(config: Plain, data: DataModule | None = None) -> Experiment:
     """Checks the whole config, prepares the data and builds system and metrics; writes to no run folder.
+
+    Args:
+        config: plain and resolved.
+        data: prepared, where they are there already.
 
     Raises:
         UserError: whatever the user has to put right first.
@@ -54,8 +61,9 @@ def build_experiment(config: Plain) -> Experiment:
     check_train_config(config)
     for group, node in {**config, "trainer": trainer_node(config)}.items():
         check(node, group, trust)
-    data: DataModule = construct(config["data"], "data", trust)
-    data.prepare()
+    if data is None:
+        data = construct(config["data"], "data", trust)
+        data.prepare()
     # The weights of every rank, before any update: number -1 of the run.
     seed_step(config["seed"], 0, -1, 0, torch.device("cpu"))
     system = build_system(config, data.spec, trust)
@@ -76,22 +84,38 @@ def train(experiment: Experiment, run: Run) -> Plain:
     if not torch.cuda.is_available():
         # Each optimizer step of PyTorch's CUDA build looks for a GPU, which takes 0.3 ms where no GPU is.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    resume = read_checkpoint(run.last)["global_step"] if run.last.is_file() else 0
-    trainer = make_trainer(experiment, run, resume)
-    if experiment.metrics is not None:
-        experiment.metrics.prepare(experiment.data, trainer.strategy.root_device)
-    cost.reset_peak_memory(trainer.strategy.root_device)
-    status = "finished"
+    while True:
+        resume = read_checkpoint(run.last)["global_step"] if run.last.is_file() else 0
+        trainer = make_trainer(experiment, run, resume)
+        if experiment.metrics is not None:
+            experiment.metrics.prepare(experiment.data, trainer.strategy.root_device)
+        cost.reset_peak_memory(trainer.strategy.root_device)
+        status, failure = _fit(trainer, experiment, run)
+        if failure is None or not roll_back(trainer, run, failure):
+            return _result(status, trainer, experiment, run)
+        again = build_experiment(experiment.config, experiment.data)
+        again.callbacks += experiment.callbacks[len(again.callbacks) :]  # those that no config names
+        experiment = again
+
+
+def _fit(trainer: Trainer, experiment: Experiment, run: Run) -> tuple[str, Finding | None]:
+    """Trains from the last checkpoint, if there is one; how it ended, and what failed if something did."""
+    path = str(run.last) if run.last.is_file() else None
     try:
-        path = str(run.last) if resume else None
         trainer.fit(experiment.system, datamodule=experiment.data, ckpt_path=path, weights_only=True)
     except Stopped as stopped:
-        status = "stopped"
         log.info("%s; the same command with run_dir=%s goes on", stopped, run.path)
+        return "stopped", None
     except Diverged as diverged:
-        status = "diverged"
         log.error("diverged: %s; %s holds the last good state", diverged, run.last)
-    return _result(status, trainer, experiment, run)
+        finding = Finding("not_finite", diverged.generator_updates, str(diverged))
+        for health in (c for c in experiment.callbacks if isinstance(c, Health)):
+            health.note(finding)
+        return "diverged", finding
+    except Unhealthy as unhealthy:
+        log.error("unhealthy: %s; %s holds an earlier state", unhealthy, run.last)
+        return "unhealthy", Finding(unhealthy.detector, unhealthy.generator_updates, unhealthy.evidence)
+    return "finished", None
 
 
 def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
@@ -113,6 +137,8 @@ def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
         limit_val_batches=1 if evaluates else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        # or Lightning would add one of its own
+        enable_checkpointing=any(isinstance(c, LightningCheckpoint) for c in experiment.callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
     )
@@ -146,7 +172,7 @@ def _fast_precision(accelerator: str) -> str:
 def _result(status: str, trainer: Trainer, experiment: Experiment, run: Run) -> Plain:
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
-    checkpoint = next((c for c in callbacks if isinstance(c, Checkpoint)), None)
+    health = next((c for c in callbacks if isinstance(c, Health)), None)
     system, seconds = experiment.system, experiment.system.clock.seconds
     images = trainer.global_step * system.batches_per_step * experiment.data.batch_size * trainer.world_size
     costs: Plain = {}
@@ -160,12 +186,13 @@ def _result(status: str, trainer: Trainer, experiment: Experiment, run: Run) -> 
         "seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1) if seconds else None,
         "metrics": evaluation.scores if evaluation else {},
-        "best": checkpoint.best if checkpoint else None,
+        "best": evaluation.best if evaluation else None,
         "checkpoint": str(run.last.relative_to(run.path)) if run.last.is_file() else None,
         "fingerprint": evaluation.fingerprint if evaluation else {},
         "fingerprint_id": fingerprint_id(evaluation.fingerprint) if evaluation else "",
         "precision": str(trainer.precision),
         "devices": trainer.world_size,
+        "findings": [finding.to_dict() for finding in health.examination.findings] if health else [],
         "rollbacks": system.rollbacks,
         "cost": costs,
     }

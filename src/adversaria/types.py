@@ -35,11 +35,14 @@ class DataSpec:
     modality: Modality
 
     def to_float(self, samples: Tensor) -> Tensor:
-        """uint8 images of 0..255 to float32 in ``value_range``; float samples pass unchanged."""
+        """uint8 images of 0..255 to ``value_range``; float samples pass unchanged.
+
+        In torch's default dtype: float32, and what a trainer of another precision (64-true) sets while it trains.
+        """
         if samples.dtype != torch.uint8:
             return samples
         low, high = self.value_range
-        return samples.to(torch.float32).mul_((high - low) / 255).add_(low)
+        return samples.to(torch.get_default_dtype()).mul_((high - low) / 255).add_(low)
 
     def to_uint8(self, samples: Tensor) -> Tensor:
         """Samples in ``value_range`` to uint8 images of 0..255, rounded; what lies outside is clamped."""

@@ -84,7 +84,7 @@ def trainer(**changes: object) -> SimpleNamespace:
             "global_rank": 1,
             "world_size": 2,
             "num_devices": 1,
-            "lightning_module": SimpleNamespace(batches_per_step=3),
+            "lightning_module": SimpleNamespace(batches_per_step=3, rollbacks=[]),
             "strategy": SimpleNamespace(root_device=CPU),
             **changes,
         }

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from adversaria.layers import ResidualBlock, SeparableConv2d, SeparableConvTranspose2d
+from adversaria.layers import PlainBlock, ResidualBlock, SeparableConv2d, SeparableConvTranspose2d
 from adversaria.layers.convolutions import CONVOLUTIONS
 
 
@@ -50,3 +50,13 @@ def test_a_residual_block_adds_its_layers_to_what_it_is_given(convolution, norm)
     torch.testing.assert_close(block(x), x + h)
     biases = [name for name, _ in convolutions[0].named_parameters() if name.endswith("bias")]
     assert len(biases) == (norm == "none")
+
+
+@pytest.mark.parametrize("convolution", CONVOLUTIONS)
+def test_a_plain_block_has_an_activation_after_each_convolution_and_no_shortcut(convolution):
+    torch.manual_seed(0)
+    make = CONVOLUTIONS[convolution]
+    block = PlainBlock("model.generator", 6, convolution=make, norm="none", activation=nn.ReLU())
+    first, second = (layer for layer in block if isinstance(layer, make))
+    x = torch.randn(4, 6, 5, 5)
+    torch.testing.assert_close(block(x), F.relu(second(F.relu(first(x)))))

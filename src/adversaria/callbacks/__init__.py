@@ -4,6 +4,8 @@ from adversaria.callbacks.checkpoint import Checkpoint
 from adversaria.callbacks.ema import EMA, sampler_of
 from adversaria.callbacks.evaluation import Evaluation
 from adversaria.callbacks.forecast import Forecast
+from adversaria.callbacks.guard import Guard
+from adversaria.callbacks.health import Health
 from adversaria.callbacks.profile import Profile
 from adversaria.callbacks.progress import Progress
 from adversaria.callbacks.samples import Samples
@@ -15,6 +17,8 @@ __all__ = [
     "Checkpoint",
     "Evaluation",
     "Forecast",
+    "Guard",
+    "Health",
     "Profile",
     "Progress",
     "Samples",

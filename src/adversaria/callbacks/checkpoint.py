@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 from collections.abc import Mapping
@@ -16,7 +15,8 @@ from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from adversaria.callbacks.evaluation import Evaluation
-from adversaria.errors import Diverged, Stopped, UserError
+from adversaria.callbacks.guard import Guard
+from adversaria.errors import Diverged, Stopped, Unhealthy, UserError
 from adversaria.stepping import all_finite
 
 FORMAT_VERSION = 1
@@ -42,18 +42,10 @@ class Checkpoint(LightningCheckpoint):
         if every_n_steps < 1:
             raise UserError(f"callbacks.checkpoint.every_n_steps={every_n_steps} must be at least 1")
         self.every_n_steps, self.config = every_n_steps, dict(config or {})
-        self.best: dict[str, Any] | None = None
-        self.saved_at = -1
+        #: steps that `last.ckpt` and `best.ckpt` belong to
+        self.saved_at = self.best_at = -1
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The best score so far: ``{"best": {"name", "value", "step"} or None}``."""
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self.best = state_dict["best"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to load the file without any other."""
@@ -102,9 +94,12 @@ class Checkpoint(LightningCheckpoint):
         stop = self._signal is not None
         if trainer.world_size > 1:
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        failure = guard.verdict(trainer) if (guard := _guard(trainer)) else None
         save = stop or step % self.every_n_steps == 0
-        if save or step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if save or failure or step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._check_finite(trainer, pl_module)
+        if failure is not None:  # the run may be put back: what is wrong with it now must not become its last state
+            raise Unhealthy(failure.step, failure.detector, failure.evidence)
         if save:
             self._save_last(trainer, pl_module)
         if stop:
@@ -119,26 +114,30 @@ class Checkpoint(LightningCheckpoint):
         if self.saved_at != trainer.global_step:
             if not all_finite(pl_module):
                 raise Diverged(trainer.global_step, "a weight")
-            self._save(trainer, pl_module, "last")
+            path = self._save(trainer, pl_module, "last")
             self.saved_at = trainer.global_step
+            if guard := _guard(trainer):
+                guard.saved(trainer, path)
 
-    def _save(self, trainer: Trainer, pl_module: Any, name: str) -> None:
+    def _save(self, trainer: Trainer, pl_module: Any, name: str) -> Path:
         # The rows of the loggers go first: on resume they are cut back to the checkpoint's step, never missing.
         with pl_module.clock.paused():
             for logger in trainer.loggers:
                 logger.save()
             path = Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
             trainer.save_checkpoint(path, weights_only=False)
+        return path
 
     def _keep_best(self, trainer: Trainer, pl_module: Any) -> None:
         evaluation = next((c for c in trainer.callbacks if isinstance(c, Evaluation)), None)  # type: ignore[attr-defined]
-        if evaluation is None or evaluation.metrics is None or evaluation.step != trainer.global_step:
-            return
-        name, sign = evaluation.metrics.monitor, {"min": 1, "max": -1}[evaluation.metrics.mode]
-        value = evaluation.scores.get(name, math.nan)
-        if math.isfinite(value) and (self.best is None or sign * value < sign * self.best["value"]):
-            self.best = {"name": name, "value": value, "step": trainer.global_step}
+        best = evaluation.best if evaluation is not None else None
+        if best is not None and best["step"] == trainer.global_step != self.best_at:
             self._save(trainer, pl_module, "best")
+            self.best_at = trainer.global_step
+
+
+def _guard(trainer: Trainer) -> Guard | None:
+    return next((c for c in trainer.callbacks if isinstance(c, Guard)), None)  # type: ignore[attr-defined]
 
 
 class AtomicIO(TorchCheckpointIO):

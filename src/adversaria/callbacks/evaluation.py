@@ -57,15 +57,18 @@ class Evaluation(Callback):
         self.fingerprint: dict[str, Any] = {}
         #: generator updates that `scores` belong to
         self.step = -1
+        #: the best monitored score so far: ``{"name", "value", "step"}``
+        self.best: dict[str, Any] | None = None
         self._stretch, self._passed, self._mark = 1, 0, 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """The last scores, the step they belong to, and where the stretched interval stands."""
-        return {"scores": self.scores, "step": self.step, "interval": [self._stretch, self._passed, self._mark]}
+        """The last scores, the step they belong to, the best one, and where the stretched interval stands."""
+        interval = [self._stretch, self._passed, self._mark]
+        return {"scores": self.scores, "step": self.step, "best": self.best, "interval": interval}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        self.scores, self.step = state_dict["scores"], state_dict["step"]
+        self.scores, self.step, self.best = state_dict["scores"], state_dict["step"], state_dict.get("best")
         self._stretch, self._passed, self._mark = state_dict["interval"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -94,12 +97,29 @@ class Evaluation(Callback):
         with pl_module.clock.paused(), evaluating(sampler_of(trainer)) as network:
             draw = Draw(network, pl_module.device, seed=self.seed, class_weights=counts)
             self.scores = self.metrics.evaluate(draw, pl_module.device)
+        self._keep_best(trainer.global_step)
         self._choose_interval(time.perf_counter() - started, pl_module.clock.seconds)
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self.scores.items()})
         pl_module.log_values({f"score/{name}": value for name, value in self.scores.items()})
         for logger in trainer.loggers:
             if hasattr(logger, "log_text"):
                 logger.log_text("score/fingerprint", fingerprint_id(self.fingerprint), trainer.global_step)
+
+    def _keep_best(self, step: int) -> None:
+        """Takes the monitored score for the best if it is finite and better than all before."""
+        assert self.metrics is not None
+        name, sign = self.metrics.monitor, {"min": 1, "max": -1}[self.metrics.mode]
+        value = self.scores.get(name, math.nan)
+        if math.isfinite(value) and (self.best is None or sign * value < sign * self.best["value"]):
+            self.best = {"name": name, "value": value, "step": step}
+
+    def behind_best(self) -> float:
+        """How many times as bad as the best score the present one is, 1 for the best; NaN if there is none."""
+        if self.metrics is None or self.best is None:
+            return math.nan
+        pair = (self.scores.get(self.best["name"], math.nan), self.best["value"])
+        worse, better = pair if self.metrics.mode == "min" else reversed(pair)
+        return worse / better if better > 0 else math.nan
 
     def _choose_interval(self, evaluation: float, training: float) -> None:
         """Sets how many intervals pass until the next evaluation, from the seconds that this one took and those of

@@ -1,4 +1,4 @@
-"""The progress bar: generator updates done, losses, images per second."""
+"""The progress bar: generator updates done, losses, images per second, and one word on the health of the run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
+from adversaria.callbacks.health import Health
 from adversaria.callbacks.statistics import Statistics
 
 
@@ -32,7 +33,9 @@ class Progress(Callback):
                 mininterval=interval,
                 dynamic_ncols=True,
             )
-            self._statistics = next(c for c in trainer.callbacks if isinstance(c, Statistics))  # type: ignore[attr-defined]
+            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+            self._statistics = next(c for c in callbacks if isinstance(c, Statistics))
+            self._health = next((c for c in callbacks if isinstance(c, Health)), None)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         """Moves on by one update."""
@@ -40,9 +43,11 @@ class Progress(Callback):
             return
         if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             latest = self._statistics.latest
+            word = self._health.examination.status if self._health is not None else ""
+            health = {"health": word} if word else {}
             losses = {k.removeprefix("loss/"): f"{v:.3f}" for k, v in latest.items() if k.startswith("loss/")}
             self._bar.set_postfix(
-                {**losses, "images/s": f"{latest['throughput/images_per_second']:.0f}"}, refresh=False
+                {**losses, "images/s": f"{latest['throughput/images_per_second']:.0f}", **health}, refresh=False
             )
         self._bar.update()
 

@@ -16,7 +16,8 @@ from adversaria.stepping import Stopwatch
 class Statistics(Callback):
     """Logs every ``trainer.log_every_n_steps`` generator updates, in one transfer from the device.
 
-    ``loss/*`` and ``logits/*`` are those of the logged step; ``gradient_norm/*`` is the global norm before clipping;
+    ``loss/*`` and ``logits/*`` are those of the logged step; ``gradient_norm/*`` is the global norm before clipping,
+    ``gradient_norm_clipped/*`` after it;
     ``throughput/*`` and ``seconds`` count training time alone, without evaluation, pictures and checkpoints.
     """
 
@@ -54,7 +55,9 @@ class Statistics(Callback):
         if pl_module.log_due:
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             name = pl_module.network_names[trainer.optimizers.index(optimizer)]
-            self._norms[f"gradient_norm/{name}"] = torch.stack(torch._foreach_norm(gradients)).norm()
+            self._norms[f"gradient_norm/{name}"] = norm = torch.stack(torch._foreach_norm(gradients)).norm()
+            if (largest := pl_module.optim.clip_norm) is not None:
+                self._norms[f"gradient_norm_clipped/{name}"] = norm.clamp(max=largest)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         """Logs when it is due."""

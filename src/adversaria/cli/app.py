@@ -61,8 +61,13 @@ class SweepFolder(Callback):
                 folder.rmdir()
 
 
-def run(config_name: str, job: Job) -> int:
+def run(config_name: str, job: Job, *, mistake: int = 1) -> int:
     """Composes ``config_name`` with the command line and runs ``job`` once, or once for each job of a sweep.
+
+    Args:
+        config_name: of the file in ``conf/``.
+        job: returns its exit code.
+        mistake: the exit code of what the user can put right.
 
     Returns:
         The exit code: 0, that of the last job that failed, 2 for a mistyped command line.
@@ -75,7 +80,7 @@ def run(config_name: str, job: Job) -> int:
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
     def app(config: DictConfig) -> None:
         codes.append(1)
-        codes[-1] = _guarded(job, config, full_traceback)
+        codes[-1] = _guarded(job, config, full_traceback, mistake)
 
     try:
         app()
@@ -125,14 +130,14 @@ def explain(error: Exception, config_name: str) -> str:
     return _first_lines(error)
 
 
-def _guarded(job: Job, config: DictConfig, full_traceback: bool) -> int:
+def _guarded(job: Job, config: DictConfig, full_traceback: bool, mistake: int) -> int:
     try:
         return job(plain(config))
     except UserError as error:
         if full_traceback:
             raise
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return mistake
     except OSError as error:
         if full_traceback or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
             raise
@@ -142,7 +147,7 @@ def _guarded(job: Job, config: DictConfig, full_traceback: bool) -> int:
             " again, what was saved before is intact",
             file=sys.stderr,
         )
-        return 1
+        return mistake
 
 
 def _keys(config_name: str) -> Iterable[str]:

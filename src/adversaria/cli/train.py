@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("adversaria")
 
 #: exit codes by how a run ended; a stop at a signal is told apart, so that a script can start the command again
-EXIT = {"finished": 0, "stopped": app.STOPPED, "diverged": 1}
+EXIT = {"finished": 0, "stopped": app.STOPPED, "diverged": 1, "unhealthy": 1}
 #: overrides that belong to one start, not to the run, and those that a stored file must never bring back
 _NOT_STORED = ("run_dir=", "trust=", "+trust=", "++trust=", "hydra", "+hydra", "++hydra", "~hydra", "-")
 
@@ -156,6 +156,12 @@ def _already_ended(run: Run, config: Plain) -> int | None:
         raise UserError(
             f"{run.path} diverged after {result['generator_updates']} generator updates and would again; train with"
             " other settings, such as a lower learning rate, in another run_dir"
+        )
+    if result["status"] == "unhealthy" and config["callbacks"].get("guard", {}).get("action", "watch") != "watch":
+        raise UserError(
+            f"{run.path} was stopped by its guard ({result['findings'][-1]['detector']} after "
+            f"{result['generator_updates']} generator updates) and would be again; train with other settings in another"
+            " run_dir, or add guard=watch to go on regardless"
         )
     if result["status"] == "finished" and config["trainer"]["max_steps"] <= result["generator_updates"]:
         log.info("%s is done: nothing left to train", run.path)

@@ -74,7 +74,6 @@ class DataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self._loaded: Loaded | None = None
-        self._stream: EpochStream | None = None
 
     def load(self) -> Loaded:
         """Gets, converts and opens the data; fast when that has been done before.
@@ -107,7 +106,6 @@ class DataModule(LightningDataModule):
                 f"data.batch_size={self.batch_size} is larger than the {count:,} training samples of {self.name}: "
                 f"set data.batch_size={count} or less"
             )
-        self._stream = EpochStream(count, self.seed)
         self._loaded = loaded
 
     @property
@@ -170,12 +168,17 @@ class DataModule(LightningDataModule):
         """The ``count`` reals of a rank in a step, in memory: what every loader yields there, computed directly."""
         return self.split("train").batch(self._steps(step, rank, world, count).at(step))
 
-    def loader(self, start: int, rank: int, world: int, count: int, device: torch.device) -> Iterable[Batch]:
-        """Endless: ``reals(start, ...)``, ``reals(start + 1, ...)``, ... for training on ``device``."""
+    def loader(
+        self, start: int, rank: int, world: int, count: int, device: torch.device, rollbacks: int = 0
+    ) -> Iterable[Batch]:
+        """Endless: ``reals(start, ...)``, ``reals(start + 1, ...)``, ... for training on ``device``.
+
+        After ``rollbacks`` of the run the order is another.
+        """
         split = self.split("train")
         processes = self.trainer.num_devices if self.trainer is not None else 1
         storage = choose(self.storage, split.samples.nbytes, device, processes)
-        return endless(split, self._steps(start, rank, world, count), storage, device, self.num_workers)
+        return endless(split, self._steps(start, rank, world, count, rollbacks), storage, device, self.num_workers)
 
     def train_dataloader(self) -> Iterable[Batch]:
         """Endless batches of ``batch_size * batches_per_step`` reals for this rank, from the trainer's step on."""
@@ -188,6 +191,7 @@ class DataModule(LightningDataModule):
             world=trainer.world_size,
             count=self.batch_size * int(trainer.lightning_module.batches_per_step),  # type: ignore[arg-type]
             device=trainer.strategy.root_device,
+            rollbacks=len(getattr(trainer.lightning_module, "rollbacks", ())),
         )
 
     def val_dataloader(self) -> Iterable[Tensor]:
@@ -207,10 +211,10 @@ class DataModule(LightningDataModule):
             samples = torch.where(coin, samples.flip(3), samples)
         return self.spec.to_float(samples), batch.labels
 
-    def _steps(self, start: int, rank: int, world: int, count: int) -> StepIndices:
+    def _steps(self, start: int, rank: int, world: int, count: int, rollbacks: int = 0) -> StepIndices:
         self.prepare()
-        assert self._stream is not None
-        return StepIndices(self._stream, start, rank, world, count)
+        stream = EpochStream(len(self.split("train")), self.seed, rollbacks=rollbacks)
+        return StepIndices(stream, start, rank, world, count)
 
 
 class _Tick:

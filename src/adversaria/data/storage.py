@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -122,9 +122,8 @@ def endless(
             f"data.storage=device: {split.samples.nbytes / 2**30:.1f} GiB of samples do not fit on {device}: "
             f"set data.storage=auto or data.storage=memory"
         ) from error
-    stream = EpochStream(steps.stream.length, steps.stream.seed, device)
-    on_device = StepIndices(stream, steps.start, steps.rank, steps.world, steps.count)
-    return EndlessBatches(store, on_device, pinned=False)
+    stream = EpochStream(steps.stream.length, steps.stream.seed, device, steps.stream.rollbacks)
+    return EndlessBatches(store, replace(steps, stream=stream), pinned=False)
 
 
 def _channels_first(samples: Tensor) -> Tensor:

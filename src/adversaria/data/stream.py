@@ -13,20 +13,21 @@ from torch import Tensor
 class EpochStream:
     """The endless concatenation of one random permutation of ``0..length-1`` per epoch; nothing is ever dropped.
 
-    The permutation of an epoch depends on ``(seed, epoch)`` alone and is drawn on the CPU, so the order is the same on
-    every device. The current ones are kept on ``device``, where a step then costs one slice: neither a copy from the
-    host nor a synchronisation, except once per epoch.
+    The permutation of an epoch depends on ``(seed, epoch, rollbacks)`` alone and is drawn on the CPU, so the order is
+    the same on every device. The current ones are kept on ``device``, where a step then costs one slice: neither a copy
+    from the host nor a synchronisation, except once per epoch.
 
     >>> stream = EpochStream(length=3, seed=0)
     >>> sorted(stream.indices(0, 3).tolist()), sorted(stream.indices(3, 3).tolist())
     ([0, 1, 2], [0, 1, 2])
     """
 
-    def __init__(self, length: int, seed: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, length: int, seed: int, device: torch.device | str = "cpu", rollbacks: int = 0) -> None:
         if length < 1:
             raise ValueError(f"an EpochStream needs at least one sample, not {length}")
         self.length = length
         self.seed = seed
+        self.rollbacks = rollbacks
         self.device = torch.device(device)
         self._recent: dict[int, Tensor] = {}
 
@@ -42,7 +43,9 @@ class EpochStream:
 
     def _permutation(self, epoch: int) -> Tensor:
         if epoch not in self._recent:
-            digest = hashlib.sha256(f"{self.seed} epoch {epoch}".encode()).digest()
+            # A run that was put back gets another order, or it would meet what felled it again.
+            key = f"{self.seed} epoch {epoch}" + (f" rollback {self.rollbacks}" if self.rollbacks else "")
+            digest = hashlib.sha256(key.encode()).digest()
             generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
             permutation = torch.randperm(self.length, generator=generator).to(self.device)
             # A step may straddle two epochs; older ones are not asked for again.

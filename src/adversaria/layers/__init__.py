@@ -1,5 +1,6 @@
 """What several architectures share."""
 
+from adversaria.layers.activations import ACTIVATIONS, activation_layer
 from adversaria.layers.attention import SelfAttention2d
 from adversaria.layers.batch_norm import frozen_statistics, mixes_samples, standing_statistics
 from adversaria.layers.checks import choose, output_activation, require_positive, square_image
@@ -8,10 +9,12 @@ from adversaria.layers.conditional_batch_norm import ConditionalBatchNorm, Condi
 from adversaria.layers.convolutions import (
     CONVOLUTIONS,
     TRANSPOSED,
+    PlainBlock,
     ResidualBlock,
     SeparableConv2d,
     SeparableConvTranspose2d,
 )
+from adversaria.layers.initialisation import INITS, initialise
 from adversaria.layers.labels import append_labels, check_labels, class_count, label_embedding
 from adversaria.layers.latent import Latent, Normal, draw_latent, latent_device, prior_of
 from adversaria.layers.norms import has_bias, norm_layers
@@ -19,17 +22,21 @@ from adversaria.layers.precision import at_least_float32, without_autocast
 from adversaria.layers.spectral_norm import spectral_norm
 
 __all__ = [
+    "ACTIVATIONS",
     "CONVOLUTIONS",
+    "INITS",
     "TRANSPOSED",
     "Codes",
     "ConditionalBatchNorm",
     "ConditionalBatchNorm2d",
     "Latent",
     "Normal",
+    "PlainBlock",
     "ResidualBlock",
     "SelfAttention2d",
     "SeparableConv2d",
     "SeparableConvTranspose2d",
+    "activation_layer",
     "append_labels",
     "at_least_float32",
     "check_labels",
@@ -38,6 +45,7 @@ __all__ = [
     "draw_latent",
     "frozen_statistics",
     "has_bias",
+    "initialise",
     "label_embedding",
     "latent_device",
     "mixes_samples",

@@ -79,20 +79,39 @@ class ResidualBlock(nn.Module):
         convolution: one of `CONVOLUTIONS`, used with kernel 3.
         norm: the name of a norm.
         activation: between the two.
+
+    Raises:
+        UserError: there is no such norm.
     """
 
     def __init__(self, key: str, channels: int, *, convolution: Convolution, norm: str, activation: nn.Module) -> None:
         super().__init__()
-        first, second = norm_layers(key, norm, channels), norm_layers(key, norm, channels)
-        self.layers = nn.Sequential(
-            convolution(channels, channels, kernel_size=3, padding=1, bias=not has_bias(first)),
-            *first,
-            activation,
-            convolution(channels, channels, kernel_size=3, padding=1, bias=not has_bias(second)),
-            *second,
-        )
+        first, second = (_normalised(key, channels, convolution, norm) for _ in range(2))
+        self.layers = nn.Sequential(*first, activation, *second)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, C, H, W]`` -> the same."""
         update: Tensor = self.layers(x)
         return x + update
+
+
+class PlainBlock(nn.Sequential):
+    """Convolution, norm, activation, twice: a residual block without its shortcut (the "plain" nets of He et al. 2016).
+
+    Args:
+        key, channels, convolution, norm: see `ResidualBlock`.
+        activation: after each of the two.
+
+    Raises:
+        UserError: there is no such norm.
+    """
+
+    def __init__(self, key: str, channels: int, *, convolution: Convolution, norm: str, activation: nn.Module) -> None:
+        first, second = (_normalised(key, channels, convolution, norm) for _ in range(2))
+        super().__init__(*first, activation, *second, activation)
+
+
+def _normalised(key: str, channels: int, convolution: Convolution, norm: str) -> list[nn.Module]:
+    """A convolution of kernel 3 and its norm."""
+    layers = norm_layers(key, norm, channels)
+    return [convolution(channels, channels, kernel_size=3, padding=1, bias=not has_bias(layers)), *layers]

@@ -115,12 +115,14 @@ def prior_of(network: nn.Module) -> Latent:
 
 
 def draw_latent(network: nn.Module, n: int, dim: int, generator: torch.Generator | None = None) -> Tensor:
-    """``n`` latents of the network's prior, ``[n, dim]`` float32.
+    """``n`` latents of the network's prior, ``[n, dim]`` in the dtype of its weights.
 
+    They are drawn in float32, so that a network in float64 gets the same ones.
     They are made on the device of ``generator``, so that a generator on the CPU gives the same latents to every
     device; without one they come from the global state, on the device of the network's weights.
     """
-    return prior_of(network).draw(n, dim, generator, latent_device(network, generator))
+    latents = prior_of(network).draw(n, dim, generator, latent_device(network, generator))
+    return latents.to(next(network.parameters()).dtype)
 
 
 def latent_device(network: nn.Module, generator: torch.Generator | None) -> torch.device:

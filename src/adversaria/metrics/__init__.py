@@ -8,6 +8,7 @@ from adversaria.metrics.fidelity import CLIPExtractor, DINOv2Extractor, Inceptio
 from adversaria.metrics.memorisation import Memorisation
 from adversaria.metrics.modes import ModeCoverage
 from adversaria.metrics.protocol import BLOCK, Draw, Extractor, LoadsForData, Metrics
+from adversaria.metrics.stacked_modes import StackedModes
 from adversaria.metrics.usefulness import Usefulness
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Memorisation",
     "Metrics",
     "ModeCoverage",
+    "StackedModes",
     "Usefulness",
     "VGG16Extractor",
 ]

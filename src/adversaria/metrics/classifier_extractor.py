@@ -112,14 +112,17 @@ def _given(weights: str, data: DataModule) -> ClassifierNetwork:
     return network
 
 
+def committed(name: str) -> ClassifierNetwork | None:
+    """The package's own classifier of the data set ``name``, on the CPU; None if there is none."""
+    path = COMMITTED / f"{name}.npz"
+    return from_arrays(*load_arrays(path)) if path.is_file() else None
+
+
 def _committed(data: DataModule) -> ClassifierNetwork | None:
     """The package's own classifier of ``data``, if there is one for images of such channels and classes."""
-    path = COMMITTED / f"{data.name}.npz"
-    if not path.is_file():
-        return None
-    network = from_arrays(*load_arrays(path))
-    fits = (network.channels, network.num_classes) == (data.spec.shape[0], data.spec.num_classes)
-    return network if fits else None
+    network = committed(data.name)
+    wanted = (data.spec.shape[0], data.spec.num_classes)
+    return network if network is not None and (network.channels, network.num_classes) == wanted else None
 
 
 def _own(data: DataModule, device: torch.device, cache_dir: Path) -> ClassifierNetwork:

@@ -7,6 +7,7 @@ paper's.
 
 from __future__ import annotations
 
+import functools
 from itertools import pairwise
 
 import torch
@@ -16,13 +17,16 @@ from adversaria.errors import UserError
 from adversaria.layers import (
     CONVOLUTIONS,
     TRANSPOSED,
+    PlainBlock,
     ResidualBlock,
     SeparableConv2d,
     SeparableConvTranspose2d,
+    activation_layer,
     append_labels,
     choose,
     draw_latent,
     has_bias,
+    initialise,
     label_embedding,
     norm_layers,
     output_activation,
@@ -47,12 +51,16 @@ class DCGANGenerator(nn.Module):
         convolution: `plain`, or `separable` into one filter per channel and a 1x1 convolution; the last convolution,
             which makes the image, is always plain.
         residual_blocks: after each change of the side, of two convolutions of kernel 3.
+        plain_blocks: after those, the same without the shortcut and with an activation after each convolution.
+        activation: one of `adversaria.layers.ACTIVATIONS`.
+        init: of the weights: `default` as in the paper, `xavier`, `he` or `orthogonal`.
+        init_gain: multiplies the weights before training.
         conditional: whether it is given labels.
         label_dim: numbers in a label's embedding, if conditional.
 
     Raises:
-        UserError: data that it cannot make, a size below 1, an unknown norm or convolution, or ``conditional`` without
-            labels.
+        UserError: data that it cannot make, a size below 1, an unknown norm, convolution, activation or
+            initialisation, a gain of 0 or less, or ``conditional`` without labels.
     """
 
     def __init__(
@@ -65,6 +73,10 @@ class DCGANGenerator(nn.Module):
         norm: str = "batch",
         convolution: str = "plain",
         residual_blocks: int = 0,
+        plain_blocks: int = 0,
+        activation: str = "relu",
+        init: str = "default",
+        init_gain: float = 1.0,
         conditional: bool = False,
         label_dim: int = 32,
     ) -> None:
@@ -76,6 +88,15 @@ class DCGANGenerator(nn.Module):
         self.conditional = conditional
         self.embedding = label_embedding(spec, label_dim) if conditional else None
 
+        after = functools.partial(
+            blocks,
+            key,
+            residual=residual_blocks,
+            plain=plain_blocks,
+            convolution=convolution,
+            norm=norm,
+            activation=activation,
+        )
         widths = feature_widths(size, width, max_width)[::-1]  # 256, 128, 64 for 32 px
         input_dim = latent_dim + (label_dim if conditional else 0)
         # A kernel-4 transposed convolution of a 1x1 map is this matrix product, and several times slower on CPUs.
@@ -83,8 +104,8 @@ class DCGANGenerator(nn.Module):
         layers: list[nn.Module] = [
             nn.Unflatten(1, (widths[0], 4, 4)),
             *norm_layers(key, norm, widths[0]),
-            nn.ReLU(),
-            *blocks(key, widths[0], residual_blocks, convolution, norm, nn.ReLU()),
+            activation_layer(key, activation),
+            *after(widths[0]),
         ]
         transposed = choose(f"{key}.convolution", convolution, TRANSPOSED)
         for wide, narrow in pairwise(widths):
@@ -92,8 +113,8 @@ class DCGANGenerator(nn.Module):
             layers += [
                 transposed(wide, narrow, kernel_size=4, stride=2, padding=1, bias=not has_bias(normalise)),
                 *normalise,
-                nn.ReLU(),
-                *blocks(key, narrow, residual_blocks, convolution, norm, nn.ReLU()),
+                activation_layer(key, activation),
+                *after(narrow),
             ]
         layers += [
             nn.ConvTranspose2d(widths[-1], channels, kernel_size=4, stride=2, padding=1),
@@ -101,6 +122,7 @@ class DCGANGenerator(nn.Module):
         ]
         self.layers = nn.Sequential(*layers)
         self.apply(init_weights)
+        initialise(key, self, init, init_gain)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """``z [N, latent_dim]``, ``labels [N]`` if conditional -> images ``[N, C, H, W]`` in [-1, 1]."""
@@ -126,12 +148,16 @@ class DCGANDiscriminator(nn.Module):
         convolution: `plain`, or `separable` into one filter per channel and a 1x1 convolution; the first convolution,
             which sees the image, is always plain.
         residual_blocks: after each change of the side, of two convolutions of kernel 3.
+        plain_blocks: after those, the same without the shortcut and with an activation after each convolution.
+        activation: one of `adversaria.layers.ACTIVATIONS`, `leaky_relu` with slope 0.2.
+        init: of the weights: `default` as in the paper, `xavier`, `he` or `orthogonal`.
+        init_gain: multiplies the weights before training.
         conditional: whether it is given labels.
         label_dim: numbers in a label's embedding, each one more input channel, if conditional.
 
     Raises:
-        UserError: data that it cannot judge, a size below 1, an unknown norm or convolution, or ``conditional`` without
-            labels.
+        UserError: data that it cannot judge, a size below 1, an unknown norm, convolution, activation or
+            initialisation, a gain of 0 or less, or ``conditional`` without labels.
     """
 
     def __init__(
@@ -143,6 +169,10 @@ class DCGANDiscriminator(nn.Module):
         norm: str = "batch",
         convolution: str = "plain",
         residual_blocks: int = 0,
+        plain_blocks: int = 0,
+        activation: str = "leaky_relu",
+        init: str = "default",
+        init_gain: float = 1.0,
         conditional: bool = False,
         label_dim: int = 8,
     ) -> None:
@@ -153,12 +183,21 @@ class DCGANDiscriminator(nn.Module):
         self.conditional = conditional
         self.embedding = label_embedding(spec, label_dim) if conditional else None
 
+        after = functools.partial(
+            blocks,
+            key,
+            residual=residual_blocks,
+            plain=plain_blocks,
+            convolution=convolution,
+            norm=norm,
+            activation=activation,
+        )
         widths = feature_widths(size, width, max_width)  # 64, 128, 256 for 32 px
         input_channels = channels + (label_dim if conditional else 0)
         layers: list[nn.Module] = [
             nn.Conv2d(input_channels, widths[0], kernel_size=4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            *blocks(key, widths[0], residual_blocks, convolution, norm, nn.LeakyReLU(0.2)),
+            activation_layer(key, activation),
+            *after(widths[0]),
         ]
         convolve = choose(f"{key}.convolution", convolution, CONVOLUTIONS)
         for narrow, wide in pairwise(widths):
@@ -166,13 +205,14 @@ class DCGANDiscriminator(nn.Module):
             layers += [
                 convolve(narrow, wide, kernel_size=4, stride=2, padding=1, bias=not has_bias(normalise)),
                 *normalise,
-                nn.LeakyReLU(0.2),
-                *blocks(key, wide, residual_blocks, convolution, norm, nn.LeakyReLU(0.2)),
+                activation_layer(key, activation),
+                *after(wide),
             ]
         self.layers = nn.Sequential(*layers, nn.Flatten())
         # A kernel-4 convolution of a 4x4 map.
         self.head = nn.Linear(widths[-1] * 4 * 4, 1)
         self.apply(init_weights)
+        initialise(key, self, init, init_gain)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, C, H, W]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, 256 * 4 * 4]``."""
@@ -187,16 +227,24 @@ def feature_widths(size: int, width: int, max_width: int) -> list[int]:
     return [min(width * 2**i, max_width) for i in range((size // 4).bit_length() - 1)]
 
 
-def blocks(key: str, channels: int, count: int, convolution: str, norm: str, activation: nn.Module) -> list[nn.Module]:
-    """Residual blocks, ``count`` of them.
+def blocks(
+    key: str, channels: int, *, residual: int, plain: int, convolution: str, norm: str, activation: str
+) -> list[nn.Module]:
+    """So many residual blocks, then so many plain ones.
 
     Raises:
-        UserError: a negative count, or an unknown norm or convolution.
+        UserError: a negative count, or an unknown norm, convolution or activation.
     """
-    if count < 0:
-        raise UserError(f"{key}.residual_blocks={count} is negative; give the number of blocks, 0 for none")
     make = choose(f"{key}.convolution", convolution, CONVOLUTIONS)
-    return [ResidualBlock(key, channels, convolution=make, norm=norm, activation=activation) for _ in range(count)]
+    made: list[nn.Module] = []
+    for name, count, block in (("residual_blocks", residual, ResidualBlock), ("plain_blocks", plain, PlainBlock)):
+        if count < 0:
+            raise UserError(f"{key}.{name}={count} is negative; give the number of blocks, 0 for none")
+        made += [
+            block(key, channels, convolution=make, norm=norm, activation=activation_layer(key, activation))
+            for _ in range(count)
+        ]
+    return made
 
 
 def init_weights(module: nn.Module) -> None:

@@ -7,23 +7,35 @@ import math
 import torch
 from torch import Tensor, nn
 
-from adversaria.layers import append_labels, draw_latent, label_embedding, output_activation, require_positive
+from adversaria.layers import (
+    activation_layer,
+    append_labels,
+    draw_latent,
+    initialise,
+    label_embedding,
+    output_activation,
+    require_positive,
+)
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 
 class MLPGenerator(nn.Module):
-    """``depth`` hidden layers of ``width`` units with LeakyReLU of slope 0.2; tanh at the end for images only.
+    """``depth`` hidden layers of ``width`` units, LeakyReLU of slope 0.2 by default; tanh at the end for images only.
 
     Args:
         spec: of the data, of any shape.
         latent_dim: length of the latent.
         width: units of each hidden layer.
         depth: how many hidden layers.
+        activation: of the hidden layers, one of `adversaria.layers.ACTIVATIONS`.
+        init: of the weights: `default` as PyTorch does, `xavier`, `he` or `orthogonal`.
+        init_gain: multiplies the weights before training.
         conditional: whether it is given labels.
         label_dim: numbers in a label's embedding, if conditional.
 
     Raises:
-        UserError: a size below 1, or ``conditional`` without labels.
+        UserError: a size below 1, an unknown activation or initialisation, a gain of 0 or less, or
+            ``conditional`` without labels.
     """
 
     def __init__(
@@ -33,21 +45,26 @@ class MLPGenerator(nn.Module):
         latent_dim: int = 64,
         width: int = 256,
         depth: int = 3,
+        activation: str = "leaky_relu",
+        init: str = "default",
+        init_gain: float = 1.0,
         conditional: bool = False,
         label_dim: int = 32,
     ) -> None:
         super().__init__()
-        require_positive("model.generator", latent_dim=latent_dim, width=width, depth=depth, label_dim=label_dim)
+        key = "model.generator"
+        require_positive(key, latent_dim=latent_dim, width=width, depth=depth, label_dim=label_dim)
         self.latent_dim = latent_dim
         self.conditional = conditional
         self.embedding = label_embedding(spec, label_dim) if conditional else None
         input_dim = latent_dim + (label_dim if conditional else 0)
         self.layers = nn.Sequential(
-            *hidden_layers(input_dim, width, depth),
+            *hidden_layers(key, input_dim, width, depth, activation),
             nn.Linear(width, math.prod(spec.shape)),
             nn.Unflatten(1, spec.shape),
             output_activation(spec),
         )
+        initialise(key, self, init, init_gain)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """``z [N, latent_dim]``, ``labels [N]`` if conditional -> samples ``[N, *spec.shape]``."""
@@ -60,17 +77,21 @@ class MLPGenerator(nn.Module):
 
 
 class MLPDiscriminator(nn.Module):
-    """``depth`` hidden layers of ``width`` units with LeakyReLU of slope 0.2 on flattened samples, and one logit.
+    """``depth`` hidden layers of ``width`` units, LeakyReLU by default, on flattened samples, and one logit.
 
     Args:
         spec: of the data, of any shape.
         width: units of each hidden layer.
         depth: how many hidden layers.
+        activation: of the hidden layers, one of `adversaria.layers.ACTIVATIONS`.
+        init: of the weights: `default` as PyTorch does, `xavier`, `he` or `orthogonal`.
+        init_gain: multiplies the weights before training.
         conditional: whether it is given labels.
         label_dim: numbers in a label's embedding, if conditional.
 
     Raises:
-        UserError: a size below 1, or ``conditional`` without labels.
+        UserError: a size below 1, an unknown activation or initialisation, a gain of 0 or less, or
+            ``conditional`` without labels.
     """
 
     def __init__(
@@ -79,16 +100,21 @@ class MLPDiscriminator(nn.Module):
         spec: DataSpec,
         width: int = 256,
         depth: int = 3,
+        activation: str = "leaky_relu",
+        init: str = "default",
+        init_gain: float = 1.0,
         conditional: bool = False,
         label_dim: int = 32,
     ) -> None:
         super().__init__()
-        require_positive("model.discriminator", width=width, depth=depth, label_dim=label_dim)
+        key = "model.discriminator"
+        require_positive(key, width=width, depth=depth, label_dim=label_dim)
         self.conditional = conditional
         self.embedding = label_embedding(spec, label_dim) if conditional else None
         input_dim = math.prod(spec.shape) + (label_dim if conditional else 0)
-        self.layers = nn.Sequential(*hidden_layers(input_dim, width, depth))
+        self.layers = nn.Sequential(*hidden_layers(key, input_dim, width, depth, activation))
         self.head = nn.Linear(width, 1)
+        initialise(key, self, init, init_gain)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, *spec.shape]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, width]``."""
@@ -97,9 +123,13 @@ class MLPDiscriminator(nn.Module):
         return DiscriminatorOutput(logits, features)
 
 
-def hidden_layers(input_dim: int, width: int, depth: int) -> list[nn.Module]:
-    """``[N, input_dim]`` -> ``[N, width]`` by ``depth`` linear layers, each followed by LeakyReLU."""
+def hidden_layers(key: str, input_dim: int, width: int, depth: int, activation: str) -> list[nn.Module]:
+    """``[N, input_dim]`` -> ``[N, width]`` by ``depth`` linear layers, each followed by the activation.
+
+    Raises:
+        UserError: there is no such activation; ``key`` is the network's in the config.
+    """
     layers: list[nn.Module] = []
     for i in range(depth):
-        layers += [nn.Linear(input_dim if i == 0 else width, width), nn.LeakyReLU(0.2)]
+        layers += [nn.Linear(input_dim if i == 0 else width, width), activation_layer(key, activation)]
     return layers

@@ -11,7 +11,15 @@ import math
 import torch
 from torch import Tensor, nn
 
-from adversaria.layers import append_labels, draw_latent, label_embedding, output_activation, require_positive
+from adversaria.layers import (
+    activation_layer,
+    append_labels,
+    draw_latent,
+    initialise,
+    label_embedding,
+    output_activation,
+    require_positive,
+)
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 
@@ -21,13 +29,14 @@ class Block(nn.Module):
     Args:
         width: length of ``h``.
         input_dim: length of the network's input.
+        activation: before each of the two.
     """
 
-    def __init__(self, width: int, input_dim: int) -> None:
+    def __init__(self, width: int, input_dim: int, activation: nn.Module) -> None:
         super().__init__()
         self.inner = nn.Linear(width + input_dim, width)
         self.outer = nn.Linear(width, width)
-        self.activation = nn.LeakyReLU(0.2)
+        self.activation = activation
 
     def forward(self, h: Tensor, inputs: Tensor) -> Tensor:
         """``h [N, width]``, ``inputs [N, input_dim]`` -> ``[N, width]``."""
@@ -43,13 +52,14 @@ class Trunk(nn.Module):
         input_dim: length of the input, which every block sees again.
         width: length of the features.
         depth: how many blocks.
+        activation: of the blocks, and the one after them.
     """
 
-    def __init__(self, input_dim: int, width: int, depth: int) -> None:
+    def __init__(self, input_dim: int, width: int, depth: int, activation: nn.Module) -> None:
         super().__init__()
         self.stem = nn.Linear(input_dim, width)
-        self.blocks = nn.ModuleList(Block(width, input_dim) for _ in range(depth))
-        self.activation = nn.LeakyReLU(0.2)
+        self.blocks = nn.ModuleList(Block(width, input_dim, activation) for _ in range(depth))
+        self.activation = activation
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``[N, input_dim]`` -> ``[N, width]``."""
@@ -68,11 +78,15 @@ class ResidualMLPGenerator(nn.Module):
         latent_dim: length of the latent.
         width: units of each hidden layer.
         depth: how many residual blocks, of two layers each.
+        activation: of the blocks, one of `adversaria.layers.ACTIVATIONS`.
+        init: of the weights: `default` as PyTorch does, `xavier`, `he` or `orthogonal`.
+        init_gain: multiplies the weights before training.
         conditional: whether it is given labels.
         label_dim: numbers in a label's embedding, if conditional.
 
     Raises:
-        UserError: a size below 1, or ``conditional`` without labels.
+        UserError: a size below 1, an unknown activation or initialisation, a gain of 0 or less, or
+            ``conditional`` without labels.
     """
 
     def __init__(
@@ -82,21 +96,26 @@ class ResidualMLPGenerator(nn.Module):
         latent_dim: int = 64,
         width: int = 256,
         depth: int = 3,
+        activation: str = "leaky_relu",
+        init: str = "default",
+        init_gain: float = 1.0,
         conditional: bool = False,
         label_dim: int = 32,
     ) -> None:
         super().__init__()
-        require_positive("model.generator", latent_dim=latent_dim, width=width, depth=depth, label_dim=label_dim)
+        key = "model.generator"
+        require_positive(key, latent_dim=latent_dim, width=width, depth=depth, label_dim=label_dim)
         self.latent_dim = latent_dim
         self.conditional = conditional
         self.embedding = label_embedding(spec, label_dim) if conditional else None
         input_dim = latent_dim + (label_dim if conditional else 0)
-        self.trunk = Trunk(input_dim, width, depth)
+        self.trunk = Trunk(input_dim, width, depth, activation_layer(key, activation))
         self.head = nn.Sequential(
             nn.Linear(width, math.prod(spec.shape)),
             nn.Unflatten(1, spec.shape),
             output_activation(spec),
         )
+        initialise(key, self, init, init_gain)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """``z [N, latent_dim]``, ``labels [N]`` if conditional -> samples ``[N, *spec.shape]``."""
@@ -116,11 +135,15 @@ class ResidualMLPDiscriminator(nn.Module):
         spec: of the data, of any shape.
         width: units of each hidden layer.
         depth: how many residual blocks, of two layers each.
+        activation: of the blocks, one of `adversaria.layers.ACTIVATIONS`.
+        init: of the weights: `default` as PyTorch does, `xavier`, `he` or `orthogonal`.
+        init_gain: multiplies the weights before training.
         conditional: whether it is given labels.
         label_dim: numbers in a label's embedding, if conditional.
 
     Raises:
-        UserError: a size below 1, or ``conditional`` without labels.
+        UserError: a size below 1, an unknown activation or initialisation, a gain of 0 or less, or
+            ``conditional`` without labels.
     """
 
     def __init__(
@@ -129,16 +152,21 @@ class ResidualMLPDiscriminator(nn.Module):
         spec: DataSpec,
         width: int = 256,
         depth: int = 3,
+        activation: str = "leaky_relu",
+        init: str = "default",
+        init_gain: float = 1.0,
         conditional: bool = False,
         label_dim: int = 32,
     ) -> None:
         super().__init__()
-        require_positive("model.discriminator", width=width, depth=depth, label_dim=label_dim)
+        key = "model.discriminator"
+        require_positive(key, width=width, depth=depth, label_dim=label_dim)
         self.conditional = conditional
         self.embedding = label_embedding(spec, label_dim) if conditional else None
         input_dim = math.prod(spec.shape) + (label_dim if conditional else 0)
-        self.trunk = Trunk(input_dim, width, depth)
+        self.trunk = Trunk(input_dim, width, depth, activation_layer(key, activation))
         self.head = nn.Linear(width, 1)
+        initialise(key, self, init, init_gain)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, *spec.shape]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, width]``."""

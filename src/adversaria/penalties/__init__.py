@@ -4,6 +4,7 @@ from adversaria.penalties.auxiliary_classifier import AuxiliaryClassifier
 from adversaria.penalties.clipping import WeightClipping
 from adversaria.penalties.consistency import Consistency
 from adversaria.penalties.gradient import DRAGAN, R1, R2, GradientPenalty
+from adversaria.penalties.instance_noise import ExpectedInstanceNoise
 from adversaria.penalties.lecam import LeCam
 from adversaria.penalties.mutual_information import MutualInformation
 from adversaria.penalties.path_length import PathLength
@@ -16,6 +17,7 @@ __all__ = [
     "R2",
     "AuxiliaryClassifier",
     "Consistency",
+    "ExpectedInstanceNoise",
     "GradientPenalty",
     "LeCam",
     "MutualInformation",

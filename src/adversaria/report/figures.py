@@ -20,7 +20,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 #: as many as give 42 different pairs with the colours; beside each what looks like it in a text
 MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("*", "★"))
 #: becomes ``currentColor`` on the page, so that axes and words follow its theme
-_INK = "#1b1b1e"
+INK = "#1b1b1e"
 #: pixels of a grid of samples, at most
 _WIDTH = 800
 _CELLS = 6
@@ -61,22 +61,24 @@ def curve_of(runs: Sequence[RunRecord], score: str) -> Curve | None:
 
 def curves_svg(section: Section, axis: Axis) -> str:
     """The learning curves as an ``<svg>`` element in the colours of the page around it; empty if there are none."""
-    with _style(section.letter + axis):
-        figure, (axes,) = _figure(1, (4.4, 3.0))
-        if not _draw_curves(axes, section, axis):
-            return ""
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    with style(section.letter + axis):
+        figure, (axes,) = make_figure(1, (4.4, 3.0))
+        return to_svg(figure, f"Learning curves over {axis}") if _draw_curves(axes, section, axis) else ""
+
+
+def to_svg(figure: Any, label: str) -> str:
+    """``figure``, drawn inside of `style`, as an ``<svg>`` element in the colours of the page around it."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    label = f"Learning curves over {axis}"
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     return re.sub(r'<svg ([^>]*?)width="[^"]+"', rf'<svg role="img" aria-label="{label}" \1', svg, count=1)
 
 
 def save_curves(section: Section, folder: Path) -> Path | None:
     """``curves.pdf`` and ``.png``, with a legend; the path of the latter, None if there are no curves."""
-    with _style(section.letter):
-        figure, both = _figure(2, (9.0, 3.6 + 0.2 * len(section.configurations)))
+    with style(section.letter):
+        figure, both = make_figure(2, (9.0, 3.6 + 0.2 * len(section.configurations)))
         drawn = [_draw_curves(axes, section, axis) for axes, axis in zip(both, AXES, strict=True)]
         if not all(drawn):
             return None
@@ -92,7 +94,7 @@ def save_samples(section: Section, folder: Path) -> Path | None:
     if not tiles:
         return None
     columns = min(4, len(tiles))
-    with _style(section.letter):
+    with style(section.letter):
         from matplotlib.figure import Figure
 
         rows = -(-len(tiles) // columns)
@@ -185,7 +187,8 @@ def _handle(index: int) -> Any:
     return Line2D([], [], color=color, marker=marker, markersize=4.5, linewidth=1.6)
 
 
-def _figure(columns: int, size: tuple[float, float]) -> tuple[Any, Sequence[Any]]:
+def make_figure(columns: int, size: tuple[float, float]) -> tuple[Any, Sequence[Any]]:
+    """A figure of ``size`` inches and its axes, side by side."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
@@ -204,11 +207,11 @@ def _suffix(section: Section) -> str:
 
 
 @contextmanager
-def _style(salt: str) -> Iterator[None]:
+def style(salt: str) -> Iterator[None]:
     """Names are text, not formulas; words of an SVG stay words; equal reports are equal files."""
     import matplotlib
 
     ink = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
     settings = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9}
-    with matplotlib.rc_context({**settings, **dict.fromkeys(ink, _INK)}):
+    with matplotlib.rc_context({**settings, **dict.fromkeys(ink, INK)}):
         yield

@@ -44,7 +44,7 @@ class RunRecord:
 
     @property
     def status(self) -> str:
-        """``finished``, ``stopped`` or ``diverged``."""
+        """``finished``, ``stopped``, ``diverged`` or ``unhealthy``."""
         return str(self.result["status"])
 
     @property
@@ -179,7 +179,7 @@ def read_run(folder: Path) -> RunRecord:
         config=flatten(config),
         overrides=tuple(run.stored_overrides()),
         result=result,
-        rows=_read_rows(folder / "metrics.csv"),
+        rows=read_rows(folder / "metrics.csv"),
         device=", ".join(line for line in lines if line.startswith(("device ", "threads "))),
     )
 
@@ -202,12 +202,15 @@ def _below(place: Path) -> list[Path]:
     return [folder for folder in folders if (folder / "overrides.txt").is_file() or (folder / "result.json").is_file()]
 
 
-def _read_rows(path: Path) -> tuple[dict[str, float], ...]:
-    """The rows that have a step; cells that are no numbers are left out."""
+def read_rows(path: Path) -> tuple[dict[str, float], ...]:
+    """The rows of a ``metrics.csv`` that have a step, in its order; empty if there is no file.
+
+    Cells that are no numbers are left out, and so is a last line without an end: it is still being written.
+    """
     if not path.is_file():
         return ()
     with open(path, newline="", errors="replace") as file:
-        lines = (line.replace("\0", "") for line in file)  # a power cut leaves zeros
+        lines = (line.replace("\0", "") for line in file if line.endswith("\n"))  # a power cut leaves zeros
         rows = [
             {name: number for name, cell in row.items() if (number := _number(cell)) is not None}
             for row in csv.DictReader(lines)

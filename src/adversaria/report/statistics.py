@@ -83,6 +83,8 @@ DIRECTIONS = {
     "modes_covered": 1,
     "high_quality_share": 1,
     "mode_tv": -1,
+    "mode_kl": -1,
+    "mode_confidence": 1,
 }
 #: those of `DIRECTIONS` that the first table shows besides the monitored score, if they are there
 MAIN = ("fid", "kid", "is", "precision", "recall", "modes_covered", "high_quality_share")

@@ -121,7 +121,7 @@ def stability(section: Section) -> Table:
     """How runs ended, how large gradients became, and what was lost after the best checkpoint."""
     columns: list[Column] = [
         ("runs", lambda c: Cell(str(len(c.runs)))),
-        *((status, _status_column(status)) for status in ("finished", "stopped", "diverged")),
+        *((status, _status_column(status)) for status in ("finished", "stopped", "diverged", "unhealthy")),
         ("rolled back", lambda c: Cell(str(sum(run.rolled_back for run in c.runs)))),
         ("largest gradient norm", lambda c: Cell(number(_largest([run.largest_gradient_norm for run in c.runs])))),
     ]
@@ -265,7 +265,7 @@ def _mark(section: Section, configuration: Configuration, score: str) -> Mark:
 
 def _n(configuration: Configuration) -> Cell:
     """The number of averaged runs, and what became of the others."""
-    lost = [f"{n} {status}" for status in ("stopped", "diverged") if (n := configuration.count(status))]
+    lost = [f"{n} {status}" for status in ("stopped", "diverged", "unhealthy") if (n := configuration.count(status))]
     return Cell(str(len(configuration.finished)), note=", ".join(lost))
 
 
@@ -324,7 +324,7 @@ def _largest(values: Iterable[float | None]) -> float | None:
 
 def _run_row(run: RunRecord, color: int, monitor: str | None) -> tuple[Cell, ...]:
     result = run.result
-    counts = (result.get("rollbacks", 0), result["generator_updates"], result["images_seen"])
+    counts = (len(result.get("rollbacks") or []), result["generator_updates"], result["images_seen"])
     cells = [
         Cell(str(run.path), color=color),
         Cell(str(run.seed)),

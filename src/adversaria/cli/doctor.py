@@ -1,0 +1,78 @@
+"""``python doctor.py outputs/mlp-ring8/...``: what a run suffers from, told afterwards or while it trains.
+
+Exit code: 0 when the page was written, whatever it says; with ``strict=true`` 1 if something was found, so that a
+script can act on it; 2 for what the user can put right, such as a folder without a run.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from adversaria.cli import app
+from adversaria.cli.compare import name_runs
+from adversaria.config import Plain, check_type
+from adversaria.errors import UserError
+
+if TYPE_CHECKING:
+    from adversaria.doctor import History
+
+log = logging.getLogger("adversaria")
+
+#: exit codes
+FOUND, MISTAKE = 1, 2
+
+
+def main() -> int:
+    """The command; returns its exit code."""
+    try:
+        sys.argv[1:] = name_runs(name_thresholds(sys.argv[1:]))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISTAKE
+    return app.run("doctor", job, mistake=MISTAKE)
+
+
+def name_thresholds(arguments: list[str]) -> list[str]:
+    """``arguments`` with those that begin with ``detectors.`` allowed to name what only the run's config knows."""
+    return [f"++{argument}" if argument.startswith("detectors.") else argument for argument in arguments]
+
+
+def job(config: Plain) -> int:
+    """Examines each run anew, writes its page and prints what was found."""
+    from adversaria.doctor import read_history, write_page
+    from adversaria.report import find_runs
+
+    check_type("strict", config["strict"], bool)
+    check_type("detectors", config["detectors"], dict)
+    given = [str(path) for path in (config["runs"] if isinstance(config["runs"], list) else [config["runs"]])]
+    found = False
+    for folder in find_runs(given):
+        log.info("%-10s %s", "run", folder)
+        history = read_history(folder, overrides=config["detectors"], trust=config["trust"])
+        path = write_page(history)
+        found |= _tell(history)
+        log.info("%-10s %s", "page", path)
+        log.info("%-10s %s", "run", folder)
+    return FOUND if found and config["strict"] else 0
+
+
+def _tell(history: History) -> bool:
+    """Prints the diagnosis; whether anything was found."""
+    from adversaria.doctor.page import verdict
+
+    log.info("%-10s %s", "status", history.status)
+    for number, part in enumerate(history.given_up, 1):
+        record = part.rollback or {}
+        log.info("rollback %d, from step %s back to step %s:", number, record["step"], record["to_step"])
+        for finding in part.findings:
+            log.info("%s", part.examination.in_words(finding))
+    for finding in history.now.findings:
+        log.info("%s", history.now.examination.in_words(finding))
+    log.info("%-10s %s", "diagnosis", verdict(history))
+    return any(part.findings for part in history.parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
