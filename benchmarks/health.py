@@ -18,12 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import Callback
-from omegaconf import OmegaConf
 
 from adversaria.callbacks import Health
-from adversaria.config import conf_dir
+from adversaria.inprocess import compose
 from adversaria.runs import Run
 from adversaria.training import build_experiment, make_trainer
 
@@ -68,8 +66,7 @@ class Timer(Callback):
 
 def measure(overrides: tuple[str, ...], readings: int) -> tuple[float, int]:
     """The share of the time that health takes, and the interval of its readings."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config: Any = OmegaConf.to_container(compose("train", list(overrides)), resolve=True)
+    config = compose(*overrides)
     interval = config["callbacks"]["health"]["every_n_steps"]
     config["trainer"]["max_steps"] = (readings + 1) * interval
     # pictures and checkpoints are rare and not part of a step

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-from adversaria.cli.app import plain
-from adversaria.config import conf_dir
 from adversaria.diagnosis.layers import gradient_profile, weight_layers
+from adversaria.inprocess import compose
 from adversaria.runs import Run
 from adversaria.training import build_experiment, train
 
@@ -120,8 +118,7 @@ def _keep_error(errors: dict[str, Tensor], layer: str) -> Any:
 
 def measure(overrides: tuple[str, ...], updates: int) -> dict[str, Profile]:
     """Trains for so many generator updates; the profiles of G and D."""
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = plain(hydra.compose("train", [*overrides, *QUIET, f"trainer.max_steps={updates}"]))
+    config = compose(*overrides, *QUIET, f"trainer.max_steps={updates}")
     experiment = build_experiment({**config, "callbacks": {}})  # no averages, pictures and checkpoints
     profiles = Profiles()
     experiment.callbacks.append(profiles)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from tqdm import tqdm
-from unattended import Job
+from unattended import Job, finished
 
 
 def train_in_workers(jobs: Sequence[Job], workers: int, description: str) -> list[str]:
@@ -21,12 +19,6 @@ def train_in_workers(jobs: Sequence[Job], workers: int, description: str) -> lis
     with multiprocessing.get_context("spawn").Pool(workers, initializer=_begin) as pool:
         problems = list(tqdm(pool.imap_unordered(_train, waiting), total=len(waiting), desc=description, unit="run"))
     return [problem for problem in problems if problem]
-
-
-def finished(folder: Path) -> bool:
-    """Whether the run there has nothing left to train. A run that diverged is a result as well."""
-    result = folder / "result.json"
-    return result.is_file() and json.loads(result.read_text())["status"] != "stopped"
 
 
 def _begin() -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
-import hydra
-
-from adversaria.build import construct
-from adversaria.cli.app import plain
-from adversaria.config import conf_dir
-from adversaria.diagnosis import Detector, Examination
+from adversaria.diagnosis import Detector, Examination, Reading
+from adversaria.doctor.history import build_detectors, default_detectors, replayed
+from adversaria.report.runs import read_rows
 
 #: what makes a detector's threshold stricter: a smaller or a larger value
 STRICTER = {
@@ -29,24 +25,12 @@ MARGINS = (1.25, 1.5, 2, 3, 4, 5, 7, 10, 20, 50, 100, 1000)
 
 def detectors() -> dict[str, Detector]:
     """Those of `conf/callbacks/health.yaml`."""
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = plain(hydra.compose("train"))
-    found: dict[str, Detector] = construct(config["callbacks"]["health"]["detectors"], "callbacks.health.detectors", [])
-    return found
+    return build_detectors(default_detectors())
 
 
-def readings(run: Path) -> list[dict[str, float]]:
+def readings(run: Path) -> list[Reading]:
     """What a run's detectors were shown, from its ``metrics.csv``: each reading and each evaluation on its own."""
-    shown = []
-    with open(run / "metrics.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            values = {name: float(value) for name, value in row.items() if value and "fingerprint" not in name}
-            ratio = values.pop("health/score_ratio", None)
-            if "diversity/spread" in values:
-                shown.append(values)
-            if ratio is not None:
-                shown.append({"step": values["step"], "health/score_ratio": ratio})
-    return shown
+    return list(replayed(read_rows(run / "metrics.csv")))
 
 
 def found_in(run: Path, by: dict[str, Detector]) -> dict[str, int]:

@@ -51,10 +51,15 @@ def cpu_minutes(folder: Path) -> float:
     return float(folder.with_suffix(".cpu").read_text()) / 60
 
 
-def _train(folder: Path, overrides: tuple[str, ...]) -> str | None:
-    """One run; what went wrong, if something did. A run that diverged is a result as well."""
+def finished(folder: Path) -> bool:
+    """Whether the run there has nothing left to train. A run that diverged is a result as well."""
     result = folder / "result.json"
-    if result.is_file() and json.loads(result.read_text())["status"] != "stopped":
+    return result.is_file() and json.loads(result.read_text())["status"] != "stopped"
+
+
+def _train(folder: Path, overrides: tuple[str, ...]) -> str | None:
+    """One run; what went wrong, if something did."""
+    if finished(folder):
         return None
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(".log"), "w") as log:
@@ -67,4 +72,4 @@ def _train(folder: Path, overrides: tuple[str, ...]) -> str | None:
         )
         _, _, usage = os.wait4(process.pid, 0)
     folder.with_suffix(".cpu").write_text(f"{usage.ru_utime + usage.ru_stime:.1f}\n")
-    return None if result.is_file() else f"{folder} has no result; see {log.name}"
+    return None if (folder / "result.json").is_file() else f"{folder} has no result; see {log.name}"

@@ -17,6 +17,7 @@ from lightning import Trainer
 from adversaria.api import read_checkpoint
 from adversaria.callbacks import Evaluation, Guard
 from adversaria.callbacks.checkpoint import AtomicIO
+from adversaria.callbacks.lookup import callback_of
 from adversaria.diagnosis import Finding
 from adversaria.runs import Run
 
@@ -32,8 +33,7 @@ def roll_back(trainer: Trainer, run: Run, failure: Finding) -> bool:
     Returns:
         Whether it was put back: then it is to be resumed.
     """
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    guard = next((c for c in callbacks if isinstance(c, Guard)), None)
+    guard = callback_of(trainer, Guard)
     earlier: list[dict[str, Any]] = trainer.lightning_module.rollbacks  # type: ignore[assignment]
     if guard is None or guard.action != "rollback" or len(earlier) >= guard.max_rollbacks:
         return False
@@ -49,7 +49,7 @@ def roll_back(trainer: Trainer, run: Run, failure: Finding) -> bool:
             "penalty_factor": guard.penalty_factor,
         }
         checkpoint["rollbacks"] = [*earlier, record]
-        for evaluation in (c for c in callbacks if isinstance(c, Evaluation)):
+        if (evaluation := callback_of(trainer, Evaluation)) is not None:
             checkpoint["callbacks"][evaluation.state_key]["best"] = evaluation.best
         _keep_rows(run, len(earlier) + 1)
         AtomicIO().save_checkpoint(checkpoint, run.last)

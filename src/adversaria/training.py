@@ -20,6 +20,7 @@ from adversaria.build import build_system, check, construct
 from adversaria.callbacks import Evaluation, Health
 from adversaria.callbacks.checkpoint import AtomicIO
 from adversaria.callbacks.ema import sampler_of
+from adversaria.callbacks.lookup import callback_of
 from adversaria.config import Plain, check_train_config
 from adversaria.data.module import DataModule
 from adversaria.diagnosis import Finding
@@ -170,9 +171,7 @@ def _fast_precision(accelerator: str) -> str:
 
 
 def _result(status: str, trainer: Trainer, experiment: Experiment, run: Run) -> Plain:
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    evaluation = next((c for c in callbacks if isinstance(c, Evaluation)), None)
-    health = next((c for c in callbacks if isinstance(c, Health)), None)
+    evaluation, health = callback_of(trainer, Evaluation), callback_of(trainer, Health)
     system, seconds = experiment.system, experiment.system.clock.seconds
     images = trainer.global_step * system.batches_per_step * experiment.data.batch_size * trainer.world_size
     costs: Plain = {}

@@ -16,6 +16,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from adversaria.callbacks.evaluation import Evaluation
 from adversaria.callbacks.guard import Guard
+from adversaria.callbacks.lookup import callback_of
 from adversaria.errors import Diverged, Stopped, Unhealthy, UserError
 from adversaria.stepping import all_finite
 
@@ -94,7 +95,7 @@ class Checkpoint(LightningCheckpoint):
         stop = self._signal is not None
         if trainer.world_size > 1:
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-        failure = guard.verdict(trainer) if (guard := _guard(trainer)) else None
+        failure = guard.verdict(trainer) if (guard := callback_of(trainer, Guard)) else None
         save = stop or step % self.every_n_steps == 0
         if save or failure or step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._check_finite(trainer, pl_module)
@@ -116,7 +117,7 @@ class Checkpoint(LightningCheckpoint):
                 raise Diverged(trainer.global_step, "a weight")
             path = self._save(trainer, pl_module, "last")
             self.saved_at = trainer.global_step
-            if guard := _guard(trainer):
+            if guard := callback_of(trainer, Guard):
                 guard.saved(trainer, path)
 
     def _save(self, trainer: Trainer, pl_module: Any, name: str) -> Path:
@@ -129,15 +130,11 @@ class Checkpoint(LightningCheckpoint):
         return path
 
     def _keep_best(self, trainer: Trainer, pl_module: Any) -> None:
-        evaluation = next((c for c in trainer.callbacks if isinstance(c, Evaluation)), None)  # type: ignore[attr-defined]
+        evaluation = callback_of(trainer, Evaluation)
         best = evaluation.best if evaluation is not None else None
         if best is not None and best["step"] == trainer.global_step != self.best_at:
             self._save(trainer, pl_module, "best")
             self.best_at = trainer.global_step
-
-
-def _guard(trainer: Trainer) -> Guard | None:
-    return next((c for c in trainer.callbacks if isinstance(c, Guard)), None)  # type: ignore[attr-defined]
 
 
 class AtomicIO(TorchCheckpointIO):

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 
 from adversaria.callbacks.health import Health
+from adversaria.callbacks.lookup import callback_of
 from adversaria.diagnosis import Finding
 from adversaria.errors import UserError
 
@@ -74,13 +75,12 @@ class Guard(Callback):
         """
         if self.action == "watch":
             return
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         for name, kind in (("health", Health), ("checkpoint", LightningCheckpoint)):
-            if not any(isinstance(callback, kind) for callback in callbacks):
+            if callback_of(trainer, kind) is None:
                 raise UserError(
                     f"guard={self.action} needs callbacks.{name}, which is left out: keep it, or guard=watch"
                 )
-        known = set(health.examination.detectors) if (health := _health(trainer)) else set()
+        known = set(health.examination.detectors) if (health := callback_of(trainer, Health)) else set()
         if unknown := sorted(set(self.findings or []) - known):
             raise UserError(
                 f"callbacks.guard.findings={','.join(unknown)} is no detector of callbacks.health; choose among "
@@ -100,7 +100,7 @@ class Guard(Callback):
 
     def verdict(self, trainer: Trainer) -> Finding | None:
         """What was found at the present step and is to be acted on."""
-        health = _health(trainer)
+        health = callback_of(trainer, Health)
         if self.action == "watch" or health is None:
             return None
         for finding in health.examination.findings:
@@ -110,7 +110,7 @@ class Guard(Callback):
 
     def _suspects(self, trainer: Trainer) -> bool:
         """Whether there is a symptom of something that is to be acted on."""
-        health = _health(trainer)
+        health = callback_of(trainer, Health)
         return health is not None and any(self._minds(name) for name in health.examination.suspects)
 
     def _minds(self, detector: str) -> bool:
@@ -141,7 +141,3 @@ class Guard(Callback):
 
 def _file(folder: Path, step: int) -> Path:
     return folder / f"step_{step:06d}.ckpt"
-
-
-def _health(trainer: Trainer) -> Health | None:
-    return next((c for c in trainer.callbacks if isinstance(c, Health)), None)  # type: ignore[attr-defined]

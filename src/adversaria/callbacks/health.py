@@ -15,6 +15,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from adversaria.callbacks.evaluation import Evaluation
+from adversaria.callbacks.lookup import callback_of
 from adversaria.callbacks.statistics import Statistics
 from adversaria.diagnosis import Detector, Examination, Finding, Probe, gradient_profile, singular_values
 from adversaria.errors import UserError
@@ -85,7 +86,7 @@ class Health(Callback):
         count = min(self.samples, len(data.split("train")))
         dtype = next(pl_module.sampler.parameters()).dtype
         self._probe = Probe(data, count=count - count % packing, seed=self.seed, device=pl_module.device, dtype=dtype)
-        self._statistics = next((c for c in trainer.callbacks if isinstance(c, Statistics)), None)  # type: ignore[attr-defined]
+        self._statistics = callback_of(trainer, Statistics)
         self._peaks = {name: value.to(pl_module.device) for name, value in self._restored.items()}
         # Looked up at each step: by Lightning's properties that would cost a small model a twentieth of it.
         self._stepped = {
@@ -125,7 +126,7 @@ class Health(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Compares the score with the best one so far."""
-        evaluation = next((c for c in trainer.callbacks if isinstance(c, Evaluation)), None)  # type: ignore[attr-defined]
+        evaluation = callback_of(trainer, Evaluation)
         if evaluation is None or evaluation.step != trainer.global_step:
             return
         reading = {"health/score_ratio": evaluation.behind_best()}

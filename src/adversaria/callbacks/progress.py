@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
 from adversaria.callbacks.health import Health
+from adversaria.callbacks.lookup import callback_of
 from adversaria.callbacks.statistics import Statistics
 
 
@@ -35,7 +36,7 @@ class Progress(Callback):
             )
             callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
             self._statistics = next(c for c in callbacks if isinstance(c, Statistics))
-            self._health = next((c for c in callbacks if isinstance(c, Health)), None)
+            self._health = callback_of(trainer, Health)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         """Moves on by one update."""
