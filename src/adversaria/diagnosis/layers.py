@@ -27,20 +27,19 @@ def gradient_profile(network: nn.Module) -> dict[str, Tensor]:
     float32.
     """
     layers = weight_layers(network)
+    stepping = {name: weight.grad for name, weight in layers.items() if weight.grad is not None}
+    norms = dict(zip(stepping, _scaled_norms(list(stepping.values())), strict=True)) if stepping else {}
     zero = torch.zeros((), device=next(iter(layers.values())).device) if layers else None
-    return {
-        name: zero if weight.grad is None else _scaled_norm(weight.grad)  # type: ignore[misc]
-        for name, weight in layers.items()
-    }
+    return {name: norms.get(name, zero) for name in layers}  # type: ignore[misc]
 
 
-def _scaled_norm(gradient: Tensor) -> Tensor:
-    """The Euclidean norm by way of the largest entry, so that no square is too small or too large for its type."""
+def _scaled_norms(gradients: list[Tensor]) -> list[Tensor]:
+    """Their Euclidean norms by way of the largest entries, so that no square is too small or too large for its type."""
     # Nothing to divide by in a gradient of zeros; by infinity or NaN the quotient would lose which of them it was.
-    largest = torch.linalg.vector_norm(gradient, torch.inf)
-    divisor = torch.where((largest > 0) & torch.isfinite(largest), largest, 1)
-    norm: Tensor = torch.linalg.vector_norm(gradient / divisor) * divisor
-    return norm
+    largest = torch.stack(torch._foreach_norm(gradients, torch.inf))
+    divisors = torch.where((largest > 0) & torch.isfinite(largest), largest, 1)
+    scaled = torch._foreach_norm(torch._foreach_div(gradients, list(divisors.unbind())))
+    return list((torch.stack(scaled) * divisors).unbind())
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from adversaria.data.module import DataModule
-from adversaria.layers.batch_norm import frozen_statistics
+from adversaria.layers.batch_norm import frozen_statistics, mixes_samples
 from adversaria.losses import AdversarialLoss
 from adversaria.sampling import evaluating
 from adversaria.types import Batch, DataSpec, DiscriminatorOutput
@@ -52,7 +52,7 @@ class Probe:
 
     def __call__(self, system: Any) -> dict[str, Tensor]:
         """Scalars by name, on the device; those of D for a system that has one."""
-        labels, held_out_labels = (self.labels, self.held_out_labels) if system.conditional else (None, None)
+        labels = self.labels if system.conditional else None
         with probing(system.sampler) as generator, torch.no_grad():
             z = generator.sample_latent(len(self.real), torch.Generator().manual_seed(self.seed))
             fake = generator(z.to(self.device, self.dtype), labels).to(self.dtype)
@@ -63,29 +63,33 @@ class Probe:
         if (discriminator := getattr(system, "discriminator", None)) is None:
             return values
         with probing(discriminator) as network:
-            values |= self._discriminator(network, fake, labels, system.loss)
-            if self.held_out is not None:
-                with torch.no_grad():
-                    held_out = _mean_logit(network(self.held_out, held_out_labels)).mean()
-                values |= overfitting(self._real_logits.mean(), held_out, self._fake_logits.mean())
-        return values
+            return values | self._discriminator(network, fake, system.conditional, system.loss)
 
     def _discriminator(
-        self, network: nn.Module, fake: Tensor, labels: Tensor | None, loss: AdversarialLoss
+        self, network: nn.Module, fake: Tensor, conditional: bool, loss: AdversarialLoss
     ) -> dict[str, Tensor]:
-        """How steep D is on reals, fakes and between them, and what its logits leave to learn."""
+        """How steep D is on reals, fakes and between them, what its logits leave to learn, and whether it overfits."""
         # Places between, one at each of as many shares: a penalty draws them at random, a probe need not.
         shares = torch.linspace(0, 1, len(fake), device=self.device, dtype=self.dtype)
         shares = shares.reshape(-1, *[1] * (fake.dim() - 1))
         places = {"real": self.real, "fake": fake, "interpolated": torch.lerp(self.real, fake, shares)}
-        values, logits = {}, {}
-        for name, x in places.items():
-            x = x.detach().requires_grad_()
-            logits[name] = _mean_logit(network(x, labels))
-            [slope] = torch.autograd.grad(logits[name].sum(), x)
-            values[f"input_gradient/{name}"] = slope.flatten(1).norm(dim=1).mean()
-        self._real_logits, self._fake_logits = logits["real"].detach(), logits["fake"].detach()
-        return values | signals(loss, self._real_logits, self._fake_logits)
+        labels: dict[str, Any] = dict.fromkeys(places, self.labels)
+        if self.held_out is not None:
+            places["held_out"], labels["held_out"] = self.held_out, self.held_out_labels
+        logits: dict[str, Tensor] = {}
+        slopes: dict[str, Tensor] = {}
+        # Where D judges each sample by itself one pass does for all; BatchNorm would mix the kinds.
+        for group in [[name] for name in places] if mixes_samples(network) else [list(places)]:
+            x = torch.cat([places[name] for name in group]).detach().requires_grad_()
+            its_labels = torch.cat([labels[name] for name in group]) if conditional else None
+            judged = _mean_logit(network(x, its_labels))
+            [slope] = torch.autograd.grad(judged.sum(), x)
+            logits |= zip(group, judged.detach().chunk(len(group)), strict=True)
+            slopes |= zip(group, slope.flatten(1).norm(dim=1).chunk(len(group)), strict=True)
+        values = {f"input_gradient/{name}": slopes[name].mean() for name in ("real", "fake", "interpolated")}
+        if "held_out" in logits:
+            values |= overfitting(*(logits[name].mean() for name in ("real", "held_out", "fake")))
+        return values | signals(loss, logits["real"], logits["fake"])
 
 
 def signals(loss: AdversarialLoss, real_logits: Tensor, fake_logits: Tensor) -> dict[str, Tensor]:
