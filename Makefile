@@ -23,7 +23,8 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: $(VENV)/.installed ## ratios of the framework to a bare loop
+benchmark: $(VENV)/.installed ## every recipe against a plain loop of the same, and the framework against a bare loop
+	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/overhead.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -43,6 +43,7 @@ class Timer(Callback):
 
     def __init__(self, health: Health) -> None:
         self.inside, self.health = 0.0, health
+        self.on_gpu = torch.cuda.is_available()  # to ask takes longer than most hooks
         for hook in ("on_before_optimizer_step", "on_train_batch_end"):
             setattr(health, hook, self._timed(getattr(health, hook)))
 
@@ -50,7 +51,7 @@ class Timer(Callback):
         def timed(*arguments: Any) -> None:
             start = time.perf_counter()
             hook(*arguments)
-            if torch.cuda.is_available():
+            if self.on_gpu:
                 torch.cuda.synchronize()
             self.inside += time.perf_counter() - start
 

@@ -31,6 +31,7 @@ def test_parameters_and_flops_of_a_small_network(make_config: Callable[..., Any]
     assert set(measured["latency_ms"]) == {"1", "64"}
     assert all(value > 0 for value in measured["latency_ms"].values())
     assert measured["peak_memory_mib"] > 10
+    assert measured["peak_memory_of"] == "process"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import torch
 from adversaria.runs import Run
 
 ROOT = Path(__file__).resolve().parent.parent
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 #: a callback of the user's that writes down what each rank saw and ended with
 WATCH = """
@@ -41,6 +44,12 @@ class Watch(Callback):
 """
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """In which our sources, the tests' modules and those in ``folder`` are found."""
+    path = os.pathsep.join(map(str, (folder, ROOT / "src", ROOT / "tests")))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
 def test_two_processes_share_a_run(tmp_path: Path) -> None:
     (tmp_path / "watching.py").write_text(WATCH)
     command = [
@@ -62,8 +71,7 @@ def test_two_processes_share_a_run(tmp_path: Path) -> None:
         f"+callbacks.watch={{_target_: watching.Watch, folder: {tmp_path}}}",
         "trust=[watching]",
     ]
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     [folder] = [path.parent for path in tmp_path.rglob("config.yaml")]
     run = Run(folder)
@@ -86,10 +94,13 @@ def test_two_processes_share_a_run(tmp_path: Path) -> None:
 
 
 def test_state_of_terms_and_augmentation_is_that_of_all_ranks(tmp_path: Path) -> None:
-    """ADA's probability, the means of path lengths and logits, and lazy steps keep the ranks' networks equal."""
+    """ADA's probability, the means of path lengths and logits, and lazy steps keep the ranks' networks equal.
+
+    torchrun starts the two.
+    """
     (tmp_path / "watching.py").write_text(WATCH)
     command = [
-        sys.executable,
+        *TORCHRUN,
         str(ROOT / "train.py"),
         "model=stylegan2",
         "data=digits",
@@ -104,19 +115,36 @@ def test_state_of_terms_and_augmentation_is_that_of_all_ranks(tmp_path: Path) ->
         "model.generator.style_dim=8",
         "model.discriminator.channel_max=8",
         "metrics=none",
-        "trainer=ddp_cpu",
+        "trainer=ddp",
+        "trainer.accelerator=cpu",
         "trainer.max_steps=8",
         f"+callbacks.watch={{_target_: watching.Watch, folder: {tmp_path}}}",
         "trust=[watching]",
+        f"run_dir={tmp_path / 'run'}",
     ]
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)["state"] for rank in (0, 1)]
     for name, value in ranks[0].items():
         if not name.endswith("w_avg"):  # a mean of the rank's own styles; the first rank's is saved
             assert torch.equal(value, ranks[1][name]), name
     assert any(name.startswith("augment.") for name in ranks[0])
+    result = Run(tmp_path / "run").read_result() or {}
+    assert (result["status"], result["devices"], result["images_seen"]) == ("finished", 2, 8 * 8 * 2)
+
+
+def test_exchange_is_that_of_ddp_in_one_message_for_each_optimizer_step(tmp_path: Path) -> None:
+    """The networks of DistributedDataParallel, with accumulation and lazy steps; a signal to one process stops both."""
+    command = [*TORCHRUN, str(ROOT / "tests" / "exchanging.py"), str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["equal"]
+    # 6 updates of 2 steps of D, each in 2 parts; at the steps 0, 3, 6 and 9 of D R1 takes one of its own, which
+    # changes all but the last bias; the last message asks for a stop
+    d, g = found["discriminator"], found["generator"]
+    assert found["sizes"] == [d, d - 1, d, g, d, d, d - 1, g, d, d, g] * 2 + [1]
+    assert found["stopped"] == ["stopped", "SIGUSR1", 10]
 
 
 def test_two_processes_go_back_together(tmp_path: Path) -> None:
@@ -145,8 +173,7 @@ def test_two_processes_go_back_together(tmp_path: Path) -> None:
         "trust=[breaking]",
         f"run_dir={tmp_path / 'run'}",
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     result = Run(tmp_path / "run").read_result() or {}
     assert (result["status"], result["generator_updates"], result["devices"]) == ("finished", 20, 2)

@@ -170,6 +170,16 @@ def test_signals_save_first(train_run: Callable[..., Run], monkeypatch: pytest.M
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)] == before
 
 
+def test_a_time_limit_stops_where_the_run_goes_on(train_run: Callable[..., Run]) -> None:
+    """Not as Lightning's own limit, which validates once more and calls the run finished."""
+    whole = train_run("whole", *POINTS, *COMMON)
+    result = train_run("cut", *POINTS, *COMMON, "trainer.max_time=00:00:00.001").read_result() or {}
+    assert (result["status"], result["stopped_by"]) == ("stopped", "trainer.max_time")
+    assert 0 < result["generator_updates"] < 8
+    assert result["metrics"] == {}
+    assert_same_end(whole, train_run("cut", *POINTS, *COMMON))
+
+
 @pytest.mark.parametrize("kind", ["points", "images"])
 def test_evaluation_leaves_training_unchanged(train_run: Callable[..., Run], kind: str) -> None:
     scoring = ("metrics=classifier", "metrics.count=64", "callbacks.evaluation.max_share=null")

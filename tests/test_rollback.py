@@ -110,9 +110,9 @@ def test_after_the_last_rollback_the_run_ends(trusting: Callable[..., Run], make
     assert [finding["detector"] for finding in result["findings"]] == ["exploding_gradients"]
     config = make_config(*FAILING, *overrides)
     with pytest.raises(UserError, match="guard=watch"):
-        command._already_ended(run, config)
+        command._already_ended(run, config, swept=False)
     config["callbacks"]["guard"]["action"] = "watch"
-    assert command._already_ended(run, config) is None
+    assert command._already_ended(run, config, swept=False) is None
 
 
 def test_nan_is_a_failure_to_go_back_from(trusting: Callable[..., Run]) -> None:

@@ -141,6 +141,8 @@ def build_system(config: Plain, spec: DataSpec, trust: Sequence[str] = ()) -> St
     Raises:
         UserError: an objective was chosen that the system has no place for, or something refuses its values.
     """
+    from adversaria.layers.spectral_norm import iterate_together  # torch, which checks of a config do not need
+
     target = find_target(config["model"].get("_target_", ""), "model", trust)
     parameters, _ = _signature(target)
     parts: dict[str, Any] = {"spec": spec, "seed": config["seed"]}
@@ -150,6 +152,8 @@ def build_system(config: Plain, spec: DataSpec, trust: Sequence[str] = ()) -> St
         if config.get(name) or name == "penalty":
             parts[name] = construct(config.get(name) or {}, name, trust, spec=spec)
     system: SteppedModule = construct(config["model"], "model", trust, **parts)
+    for name in system.network_names:
+        iterate_together(getattr(system, name))
     return system
 
 

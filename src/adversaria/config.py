@@ -13,6 +13,9 @@ from adversaria.errors import UserError
 
 Plain = dict[str, Any]
 
+#: besides true and false: modes of `torch.compile`, see there
+COMPILE = ("auto", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
 
 def stylegan2_gamma(size: int | None, batch_size: int) -> float:
     """The weight of R1 by the rule of StyleGAN2's authors, 0.0002 * size^2 / batch size.
@@ -28,7 +31,13 @@ def stylegan2_gamma(size: int | None, batch_size: int) -> float:
     return 0.0002 * size**2 / batch_size
 
 
+def given(value: Any, default: Any) -> Any:
+    """In a config ``${given:${run_dir},runs}``: a value, or another one where it is null."""
+    return default if value is None else value
+
+
 OmegaConf.register_new_resolver("stylegan2_gamma", stylegan2_gamma, replace=True)
+OmegaConf.register_new_resolver("given", given, replace=True)
 
 
 def conf_dir() -> Path:
@@ -73,13 +82,16 @@ def check_train_config(config: Plain) -> None:
         UserError: says which fields do not go together and what to change.
     """
     check_type("seed", config["seed"], int, 0)
-    check_type("channels_last", config["channels_last"], bool)
+    if config["compile"] not in (True, False, *COMPILE):
+        raise UserError(f"compile={config['compile']} is not one of true, false, {', '.join(COMPILE)}")
+    for key in ("channels_last", "gradient_checkpointing"):
+        check_type(key, config[key], bool)
     check_type("trainer.max_steps", config["trainer"].get("max_steps"), int, 1)
     check_type("data.batch_size", config["data"].get("batch_size"), int, 1)
     trust = config["trust"]
     if not isinstance(trust, list) or not all(isinstance(name, str) for name in trust):
         raise UserError(f"trust={trust} is not a list of package names; write it as trust=[mypackage]")
-    for key in ("run_dir", "sweep_name"):
+    for key in ("run_dir", "sweep_dir", "sweep_name"):
         if config[key] is not None:
             check_type(key, config[key], str)
     batch, parts = config["data"]["batch_size"], config["optim"].get("accumulate", 1)

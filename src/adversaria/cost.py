@@ -42,7 +42,7 @@ def measure(system: Any, sampler: nn.Module, device: torch.device, *, latency: b
         ``parameters`` and ``flops`` by network (the children of ``system`` that have parameters), where ``flops`` are
         those of one forward pass for one sample, a multiply-add counted as two, null for a network that is fed with
         something else than latents or samples; ``latency_ms`` by batch size, latents included; ``peak_memory_mib`` as
-        `peak_memory` gives it.
+        `peak_memory` gives it, and in ``peak_memory_of`` whose it is: the ``device`` or the ``process``.
     """
     memory = peak_memory(device)
     networks = {name: child for name, child in system.named_children() if any(True for _ in child.parameters())}
@@ -54,6 +54,7 @@ def measure(system: Any, sampler: nn.Module, device: torch.device, *, latency: b
         "flops": flops,
         "latency_ms": times,
         "peak_memory_mib": round(memory, 1),
+        "peak_memory_of": "device" if device.type == "cuda" else "process",
     }
 
 

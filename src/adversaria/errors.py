@@ -8,12 +8,16 @@ class UserError(Exception):
 
 
 class Stopped(Exception):
-    """A signal asked the run to end; its state is saved and the same command continues it."""
+    """A signal or ``trainer.max_time`` asked the run to end; its state is saved and the same command continues it.
 
-    def __init__(self, generator_updates: int, signal_number: int) -> None:
-        super().__init__(f"stopped by signal {signal_number} after {generator_updates} generator updates")
-        self.generator_updates = generator_updates
-        self.signal_number = signal_number
+    Attributes:
+        generator_updates: done so far.
+        by: name of the signal, or ``"trainer.max_time"``.
+    """
+
+    def __init__(self, generator_updates: int, by: str) -> None:
+        super().__init__(f"stopped by {by} after {generator_updates} generator updates")
+        self.generator_updates, self.by = generator_updates, by
 
 
 class Diverged(Exception):

@@ -71,6 +71,7 @@ class GAN(SteppedModule):
         super().__init__(spec=spec, optim=optim, seed=seed)
         self.generator, self.discriminator, self.augment = generator, discriminator, augment
         self.generator.latent = latent or Normal()  # type: ignore[assignment]  # what its `sample_latent` draws
+        self.passes = {"generator": generator, "discriminator": discriminator}
         self.loss = loss
         self.terms = {name: part for name, part in penalty.items() if isinstance(part, Term)}
         self.constraints = [part for part in penalty.values() if isinstance(part, Constraint)]
@@ -117,7 +118,8 @@ class GAN(SteppedModule):
         """The optimizers of G and D, in this order."""
         assert self.optim.discriminator is not None
         scaled = self.trainer.precision == "16-mixed"
-        # Again, because a callback may have frozen layers since.
+        # Again, because a callback may have frozen layers since, and the trainer put others in BatchNorm's place.
+        self._frozen_statistics = frozen_statistics(self.discriminator)
         self._d_parameters = [p for p in self.discriminator.parameters() if p.requires_grad]
         return (
             make_optimizer(self.optim.generator, self.generator.parameters(), scaled_gradients=scaled),
@@ -136,7 +138,7 @@ class GAN(SteppedModule):
         # One pass of G, without gradients, makes the fakes of all D steps of this update.
         with torch.no_grad():
             latents, fake_labels = self._draw(len(real), labels)
-            fake = self.generator(latents, fake_labels)
+            fake = self.passes["generator"](latents, fake_labels)
         whole = self._step(real, labels, latents, fake, fake_labels)
         values: dict[str, Tensor] = {}
         for k, part in enumerate(whole.parts(n_critic)):
@@ -224,25 +226,24 @@ class GAN(SteppedModule):
     def _judge(self, step: Step) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
         """What D says of augmented reals and fakes, in one pass where the architecture allows it; ``step`` gets it."""
         real, labels, fake, fake_labels = step.real, step.real_labels, step.fake, step.fake_labels
+        discriminator = self.passes["discriminator"]
         if self.joint_pass:
             both = None if labels is None or fake_labels is None else torch.cat([labels, fake_labels])
-            output: DiscriminatorOutput = self.discriminator(self.augment(torch.cat([real, fake])), both)
+            output: DiscriminatorOutput = discriminator(self.augment(torch.cat([real, fake])), both)
             outputs = _rows(output, slice(None, len(real))), _rows(output, slice(len(real), None))
         else:
-            outputs = (
-                self.discriminator(self.augment(real), labels),
-                self.discriminator(self.augment(fake), fake_labels),
-            )
+            outputs = discriminator(self.augment(real), labels), discriminator(self.augment(fake), fake_labels)
         step.real_output, step.fake_output = outputs
         return outputs
 
     def _fool(self, step: Step) -> tuple[DiscriminatorOutput | None, DiscriminatorOutput]:
         """New fakes and what D says of them, and of the reals where the loss compares the two; ``step`` gets all."""
-        step.fake = self.generator(step.latents, step.fake_labels)
-        step.fake_output = output = self.discriminator(self.augment(step.fake), step.fake_labels)
+        discriminator = self.passes["discriminator"]
+        step.fake = self.passes["generator"](step.latents, step.fake_labels)
+        step.fake_output = output = discriminator(self.augment(step.fake), step.fake_labels)
         if self.loss.needs_real_logits:
             with torch.no_grad():
-                step.real_output = self.discriminator(self.augment(step.real), step.real_labels)
+                step.real_output = discriminator(self.augment(step.real), step.real_labels)
         return step.real_output, output
 
     def _due_terms(self, network: Network, index: int) -> tuple[dict[str, Term], dict[str, Term]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -11,3 +12,12 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(values)
     return values
+
+
+def largest_of_ranks(value: int, device: torch.device) -> int:
+    """The largest ``value`` that a process brings; waits for ``device`` unless this process is alone."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    values = torch.tensor(value, device=device)
+    dist.all_reduce(values, dist.ReduceOp.MAX)
+    return int(values)

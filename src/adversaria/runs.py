@@ -21,14 +21,21 @@ from adversaria.errors import UserError
 #: what the stored config of a run and that of its continuation may differ in
 MAY_CHANGE = (
     "trainer.max_steps",
+    "trainer.max_time",
+    "trainer.strategy",
     "run_dir",
+    "sweep_",
     "logger.",
     "trust",
     "callbacks.progress",
     "callbacks.guard",
     "data.num_workers",
     "data.root",
+    "gradient_checkpointing",
 )
+_TEXTS = ("overrides.txt", "environment.txt", "config.yaml")
+#: what a start that was killed before it wrote its config may have left
+_BEFORE_CONFIG = {".lock", *_TEXTS, *(f".{name}.tmp" for name in _TEXTS)}
 
 
 class Run:
@@ -53,13 +60,11 @@ class Run:
         Raises:
             UserError: the folder is another run's, somebody trains in it, or it cannot be written.
         """
-        import yaml
-
         fresh = not self.exists
-        if fresh and self.path.is_dir() and any(self.path.iterdir()):
+        if fresh and self.path.is_dir() and {file.name for file in self.path.iterdir()} - _BEFORE_CONFIG:
             raise UserError(f"run_dir={self.path} holds files but no run; choose an empty or a new folder")
         if not fresh:
-            self._check_same(config)
+            self.check_same(config)
         try:
             self.make()
             lock = open(self.path / ".lock", "w")  # noqa: SIM115 - held until the block ends
@@ -77,7 +82,7 @@ class Run:
                 ) from error
             write_atomically(self.overrides, "".join(f"{line}\n" for line in overrides))
             write_atomically(self.path / "environment.txt", environment())
-            write_atomically(self.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+            write_atomically(self.config, _dump(config))
             try:
                 yield
             except UserError:
@@ -136,7 +141,12 @@ class Run:
         """Writes ``result.json``, whole or not at all; NaN becomes null."""
         write_json(self.result, result)
 
-    def _check_same(self, config: Plain) -> None:
+    def check_same(self, config: Plain) -> None:
+        """Compares with the config that the run was started with.
+
+        Raises:
+            UserError: they differ in something that a continuation may not change.
+        """
         stored, new = flatten(self.stored_config() or {}), flatten(config)
         changed = [
             f"{key}: {stored.get(key)} -> {new.get(key)}"
@@ -145,7 +155,7 @@ class Run:
         ]
         if changed:
             shown = "; ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-            raise UserError(f"{self.path} was trained with another config ({shown}); choose another run_dir")
+            raise UserError(f"{self.path} was trained with another config ({shown}); choose another folder")
 
 
 def new_run(stem: str) -> Run:
@@ -165,6 +175,12 @@ def new_run(stem: str) -> Run:
             raise UserError(f"{run.path} cannot be made ({error.strerror}); choose one with run_dir=...") from error
         return run
     raise UserError(f"{base} and 999 numbered folders beside it are taken; choose a folder with run_dir=...")
+
+
+def same_run(folder: Path, config: Plain) -> Path | None:
+    """The run in a folder of runs that was started with exactly this config."""
+    text = _dump(config)
+    return next((file.parent for file in sorted(folder.glob("*/config.yaml")) if file.read_text() == text), None)
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -216,6 +232,13 @@ def write_atomically(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes plain values as JSON, whole or not at all; what is not finite becomes null."""
     write_atomically(path, json.dumps(_without_nan(value), indent=2) + "\n")
+
+
+def _dump(config: Plain) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _without_nan(value: Any) -> Any:

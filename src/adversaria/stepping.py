@@ -11,7 +11,7 @@ import inspect
 import math
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from adversaria.optim import Optim
+from adversaria.parallel import StepwiseDDP, average_gradients
 from adversaria.schedules import Progress
 from adversaria.types import Batch, DataSpec
 
@@ -143,6 +144,10 @@ class SteppedModule(LightningModule):
         self.update, self.log_due = 0, False
         #: how far the run was when the update in progress began
         self.now = Progress(0, 1, 0, 1)
+        #: what the training step's own passes call: the networks, or their compiled forms (`adversaria.compilation`)
+        self.passes: dict[str, Callable[..., Any]] = {}
+        #: called at the beginning of each update
+        self.before_step: Callable[[], object] = _nothing
         self._plain = False
         self._step_listeners: list[Callback] = []
         self.running_loss = RunningLoss()
@@ -207,13 +212,13 @@ class SteppedModule(LightningModule):
     def on_train_start(self) -> None:
         """Finds out whether Lightning's ways to `backward` and `step` would do more than the calls themselves.
 
-        They do with several processes, with a gradient scaler, and for callbacks that listen to `backward`. Else their
-        rounds of hooks would cost a small model a tenth of its step.
+        They do with another strategy than ours, with a gradient scaler, and for callbacks that listen to `backward`.
+        Else their rounds of hooks would cost a small model a tenth of its step.
         """
         backward = self._listeners("on_before_backward") + self._listeners("on_after_backward")
-        one_process = isinstance(self.trainer.strategy, SingleDeviceStrategy)
+        ours = isinstance(self.trainer.strategy, SingleDeviceStrategy | StepwiseDDP)
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        self._plain = one_process and scaler is None and not backward
+        self._plain = ours and scaler is None and not backward
         self._step_listeners = self._listeners("on_before_optimizer_step")
 
     def _listeners(self, hook: str) -> list[Callback]:
@@ -222,6 +227,7 @@ class SteppedModule(LightningModule):
 
     def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Seeds, sets the learning rates, and gives the reals ``[n, *shape]`` float and their labels ``[n]``."""
+        self.before_step()
         self.update = update = self.global_step
         self.log_due = (update + 1) % self.trainer.log_every_n_steps == 0
         seed_step(self.seed, self.global_rank, update, len(self.rollbacks), self.device)
@@ -264,6 +270,8 @@ class SteppedModule(LightningModule):
         _forget_gradients(optimizer)
 
     def _plain_step(self, optimizer: Optimizer) -> None:
+        if self.trainer.world_size > 1:
+            average_gradients(optimizer)
         for listener in self._step_listeners:
             listener.on_before_optimizer_step(self.trainer, self, optimizer)
         self.on_before_optimizer_step(optimizer)
@@ -297,4 +305,4 @@ def _forget_gradients(optimizer: Any) -> None:
 
 
 def _nothing() -> None:
-    """A closure that computes nothing: the gradients are there already."""
+    """Nothing to do, as for a closure whose gradients are there already."""

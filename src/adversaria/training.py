@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning import Trainer
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 
 from adversaria import cost
 from adversaria.api import read_checkpoint
 from adversaria.build import build_system, check, construct
-from adversaria.callbacks import Evaluation, Health
+from adversaria.callbacks import Checkpoint, Evaluation, Health
 from adversaria.callbacks.checkpoint import AtomicIO
 from adversaria.callbacks.ema import sampler_of
 from adversaria.callbacks.lookup import callback_of
+from adversaria.compilation import compile_passes
 from adversaria.config import Plain, check_train_config
 from adversaria.data.module import DataModule
 from adversaria.diagnosis import Finding
 from adversaria.errors import Diverged, Stopped, Unhealthy, UserError
+from adversaria.launch import launch, placed
+from adversaria.layers.checkpointing import checkpoint_blocks
 from adversaria.metrics.fingerprint import fingerprint_id
+from adversaria.parallel import let_signals_be
 from adversaria.rollback import roll_back
 from adversaria.runs import Run
 from adversaria.stepping import NoProfiler, SteppedModule, seed_step
@@ -70,6 +77,13 @@ def build_experiment(config: Plain, data: DataModule | None = None) -> Experimen
     system = build_system(config, data.spec, trust)
     if config["channels_last"]:
         system.to(memory_format=torch.channels_last)
+    if config["gradient_checkpointing"] and not sum(
+        checkpoint_blocks(getattr(system, name)) for name in system.network_names
+    ):
+        raise UserError(
+            "gradient_checkpointing=true finds no blocks or chains of layers in these networks, whose activations it "
+            "could compute again; set it to false"
+        )
     metrics = construct(config["metrics"], "metrics", trust, spec=data.spec) if config["metrics"] else None
     stored = {key: value for key, value in config.items() if key != "trust"}
     callbacks = construct(config["callbacks"], "callbacks", trust, metrics=metrics, config=stored)
@@ -85,28 +99,33 @@ def train(experiment: Experiment, run: Run) -> Plain:
     if not torch.cuda.is_available():
         # Each optimizer step of PyTorch's CUDA build looks for a GPU, which takes 0.3 ms where no GPU is.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    deadline = time.monotonic() + time_limit(experiment.config["trainer"].get("max_time"))
     while True:
         resume = read_checkpoint(run.last)["global_step"] if run.last.is_file() else 0
         trainer = make_trainer(experiment, run, resume)
+        compile_passes(experiment.system, experiment.config["compile"], trainer.strategy.root_device)
         if experiment.metrics is not None:
             experiment.metrics.prepare(experiment.data, trainer.strategy.root_device)
         cost.reset_peak_memory(trainer.strategy.root_device)
-        status, failure = _fit(trainer, experiment, run)
-        if failure is None or not roll_back(trainer, run, failure):
-            return _result(status, trainer, experiment, run)
+        if (checkpoint := callback_of(trainer, Checkpoint)) is not None:
+            checkpoint.deadline = deadline
+        status, cause = _fit(trainer, experiment, run)
+        if not isinstance(cause, Finding) or not roll_back(trainer, run, cause):
+            return _result(status, cause, trainer, experiment, run)
         again = build_experiment(experiment.config, experiment.data)
         again.callbacks += experiment.callbacks[len(again.callbacks) :]  # those that no config names
         experiment = again
 
 
-def _fit(trainer: Trainer, experiment: Experiment, run: Run) -> tuple[str, Finding | None]:
-    """Trains from the last checkpoint, if there is one; how it ended, and what failed if something did."""
+def _fit(trainer: Trainer, experiment: Experiment, run: Run) -> tuple[str, Finding | str | None]:
+    """Trains from the last checkpoint, if there is one; how it ended, and what failed or what stopped it."""
     path = str(run.last) if run.last.is_file() else None
     try:
         trainer.fit(experiment.system, datamodule=experiment.data, ckpt_path=path, weights_only=True)
     except Stopped as stopped:
-        log.info("%s; the same command with run_dir=%s goes on", stopped, run.path)
-        return "stopped", None
+        if trainer.is_global_zero:
+            log.info("%s; the same command with run_dir=%s goes on", stopped, run.path)
+        return "stopped", stopped.by
     except Diverged as diverged:
         log.error("diverged: %s; %s holds the last good state", diverged, run.last)
         finding = Finding("not_finite", diverged.generator_updates, str(diverged))
@@ -129,7 +148,6 @@ def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
         construct,
         callbacks=experiment.callbacks,
         logger=list(construct(config["logger"], "logger", trust, **parts).values()) or False,
-        plugins=[AtomicIO()],
         profiler=NoProfiler(),
         default_root_dir=str(run.path),
         max_epochs=-1,
@@ -144,21 +162,47 @@ def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
         enable_model_summary=False,
     )
     try:
-        trainer: Trainer = make(trainer_node(config), "trainer", trust)
+        # Slurm's environment would else put the job back into the queue itself, from the middle of a step.
+        slurm = [SLURMEnvironment(auto_requeue=False)] if (started := launch()) and started.by == "srun" else []
+        trainer: Trainer = make(trainer_node(config), "trainer", trust, plugins=[AtomicIO(), *slurm])
     except (ValueError, TypeError, RuntimeError) as error:  # MisconfigurationException is one of them
         raise UserError(f"the trainer refuses its settings: {str(error).splitlines()[0]}") from error
+    if config["trainer"].get("sync_batchnorm") and trainer.strategy.root_device.type != "cuda":
+        raise UserError(
+            "trainer.sync_batchnorm=true needs CUDA: PyTorch has no synchronised BatchNorm for "
+            f"{trainer.strategy.root_device.type}; set it to false"
+        )
+    let_signals_be(trainer)
     return trainer
 
 
 def trainer_node(config: Plain) -> Plain:
     """The config's ``trainer`` with what ``auto`` stands for on this machine."""
-    node = dict(config["trainer"])
+    node = placed(config["trainer"])
+    time_limit(node.pop("max_time", None))  # the trainer's own would end the run as finished, after a validation
     if node["precision"] == "auto":
         node["precision"] = _fast_precision(node["accelerator"])
-    if node["strategy"] == "auto" and node["devices"] not in (1, "1"):
-        # Two losses in one step, each without gradients for the other's network.
-        node["strategy"] = "ddp_find_unused_parameters_true"
+    if node["strategy"] == "auto" and (node["devices"] not in (1, "1") or node["num_nodes"] > 1):
+        node["strategy"] = "stepwise_ddp"
     return node
+
+
+def time_limit(max_time: str | float | None) -> float:
+    """Seconds of ``trainer.max_time``: ``"[days:]hours:minutes:seconds"``, a number of seconds, or null for no limit.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    if max_time is None:
+        return math.inf
+    fields = str(max_time).split(":")
+    try:
+        seconds = sum(float(field) * unit for field, unit in zip(reversed(fields), (1, 60, 3600, 86400), strict=False))
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0 or len(fields) not in (1, 3, 4):
+        raise UserError(f"trainer.max_time={max_time} is no time; write hours:minutes:seconds, as in 07:30:00")
+    return seconds
 
 
 def _fast_precision(accelerator: str) -> str:
@@ -170,7 +214,7 @@ def _fast_precision(accelerator: str) -> str:
     return "bf16-mixed" if native else "32-true"
 
 
-def _result(status: str, trainer: Trainer, experiment: Experiment, run: Run) -> Plain:
+def _result(status: str, cause: Finding | str | None, trainer: Trainer, experiment: Experiment, run: Run) -> Plain:
     evaluation, health = callback_of(trainer, Evaluation), callback_of(trainer, Health)
     system, seconds = experiment.system, experiment.system.clock.seconds
     images = trainer.global_step * system.batches_per_step * experiment.data.batch_size * trainer.world_size
@@ -180,6 +224,7 @@ def _result(status: str, trainer: Trainer, experiment: Experiment, run: Run) -> 
         costs = cost.measure(system, sampler_of(trainer), device, latency=status != "stopped")
     return {
         "status": status,
+        "stopped_by": cause if status == "stopped" else None,
         "generator_updates": trainer.global_step,
         "images_seen": images,
         "seconds": round(seconds, 3),

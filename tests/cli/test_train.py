@@ -65,6 +65,7 @@ def test_a_run_says_where_everything_is(command: Command, in_tmp: Path) -> None:
         assert (in_tmp / name).is_file()
     assert len(re.findall(r"^(?:samples|checkpoint) +(\S+)$", out, re.MULTILINE)) == 2
     assert "1,000 train" in out
+    assert re.search(r"^memory +[\d,]+ MiB of the process at most$", out, re.MULTILINE)
     written = {path.name for path in folder.iterdir()} - {".lock"}
     assert written == {
         "config.yaml", "overrides.txt", "environment.txt", "train.log",
@@ -176,7 +177,9 @@ def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(command: Command,
     code, _, _ = command("-m", *POINTS, "seed=1,2", "loss=hinge,least_squares", "sweep_name=mine")
     assert code == 0
     folders = runs_in(in_tmp)
-    assert [str(f.relative_to(in_tmp / "outputs" / "sweeps" / "mine")).split("/")[1] for f in folders] == list("0123")
+    assert {f.parent.parent for f in folders} == {in_tmp / "outputs" / "sweeps" / "mine"}
+    names = [f"loss-{loss}_seed-{seed}" for loss in ("hinge", "least_squares") for seed in (1, 2)]
+    assert [f.name for f in folders] == names
     seen = {
         (c["seed"], c["loss"]["d_loss"]["_target_"])
         for c in (yaml.safe_load((f / "config.yaml").read_text()) for f in folders)
@@ -188,7 +191,7 @@ def test_a_job_that_fails_does_not_end_the_sweep(command: Command, in_tmp: Path)
     code, _, err = command("-m", *POINTS, "optim.n_critic=0,1")
     assert code == 1
     assert err.count("error: ") == 1
-    assert [f.name for f in runs_in(in_tmp)] == ["1"]
+    assert [f.name for f in runs_in(in_tmp)] == ["optim.n_critic-1"]
 
 
 def test_a_mistyped_sweep_leaves_nothing(command: Command, in_tmp: Path) -> None:
@@ -243,7 +246,9 @@ def test_two_processes_do_not_share_a_folder(command: Command, in_tmp: Path) -> 
     assert "another process trains in" in err
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["--info"], ["modle=dcgan"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--cfg", "job"], ["--info"], ["modle=dcgan"], ["-m", "loss=hinge,hinged"]], ids=str
+)
 def test_answers_without_training_do_not_import_torch(in_tmp: Path, arguments: list[str]) -> None:
     code = "import sys; from adversaria.cli.train import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=in_tmp)

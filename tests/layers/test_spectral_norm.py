@@ -6,8 +6,10 @@ import io
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from adversaria.layers import spectral_norm
+from adversaria.layers.spectral_norm import iterate_together
 
 
 def largest_singular_value(weight):
@@ -105,3 +107,136 @@ def test_channels_last_is_the_same_matrix():
     layer = spectral_norm(nn.Conv2d(3, 8, 4)).eval()
     expected = layer.weight
     assert torch.allclose(layer.to(memory_format=torch.channels_last).weight, expected, rtol=1e-6)
+
+
+class TestTogether:
+    """The layers of a network iterate at once, and nothing else changes."""
+
+    ORDERS = pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = spectral_norm(nn.Conv2d(3, 8, 4))
+            self.up = spectral_norm(nn.ConvTranspose2d(8, 5, 3), n_power_iterations=3)
+            self.embedding = spectral_norm(nn.Embedding(4, 180))
+            self.head = spectral_norm(nn.Linear(180, 1))
+            self.plain = nn.Linear(1, 1)
+
+        def forward(self, x, labels):
+            h = self.up(self.conv(x).relu()).flatten(1)
+            return self.plain(self.head(h)) + (self.embedding(labels) * h).sum(dim=1, keepdim=True)
+
+    @pytest.fixture
+    def inputs(self):
+        return torch.randn(6, 3, 7, 7), torch.tensor([0, 1, 2, 3, 0, 1])
+
+    @ORDERS
+    def test_the_same_numbers_as_alone(self, inputs, order):
+        alone = self.Net().to(memory_format=order)
+        together = iterate_together(copy.deepcopy(alone))
+        for _ in range(3):
+            a, b = alone(*inputs), together(*inputs)
+            assert torch.equal(a, b)
+            for network, output in ((alone, a), (together, b)):
+                output.square().mean().backward()
+                with torch.no_grad():
+                    for parameter in network.parameters():
+                        parameter.sub_(0.1 * parameter.grad)
+        assert together.state_dict().keys() == alone.state_dict().keys()
+        for name, value in alone.state_dict().items():
+            assert torch.equal(together.state_dict()[name], value), name
+
+    def test_evaluation_and_a_cache_move_nothing(self, inputs):
+        network = iterate_together(self.Net())
+        before = copy.deepcopy(network.state_dict())
+        network.eval()(*inputs)
+        assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+        network.train()
+        alone = self.Net()
+        alone.load_state_dict(network.state_dict())
+        with parametrize.cached():  # one iteration for both passes
+            assert torch.equal(network(*inputs), network(*inputs))
+        alone(*inputs)
+        assert all(torch.equal(alone.state_dict()[name], value) for name, value in network.state_dict().items())
+
+    def test_a_copy_moves_its_own_vectors(self, inputs):
+        network = iterate_together(self.Net())
+        before = copy.deepcopy(network.state_dict())
+        clone = copy.deepcopy(network)
+        clone(*inputs)
+        assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+        assert not torch.equal(clone.conv.parametrizations.weight[0].u, network.conv.parametrizations.weight[0].u)
+
+    def test_a_layer_used_twice_or_never_in_a_pass(self):
+        class Twice(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer, self.spare = spectral_norm(nn.Linear(5, 5)), spectral_norm(nn.Linear(5, 5))
+
+            def forward(self, x):
+                return self.layer(self.layer(x))
+
+        network = Twice()
+        other = iterate_together(copy.deepcopy(network))
+        x = torch.randn(2, 5)
+        for _ in range(2):
+            assert torch.equal(network(x), other(x))
+        assert other.spare.parametrizations.weight[0].prepared is None
+
+    def test_vectors_are_stored_in_one_order_for_all_layouts(self, inputs):
+        standard = iterate_together(self.Net())
+        last = copy.deepcopy(standard).to(memory_format=torch.channels_last)
+        for network in (standard, last):
+            network(*inputs)
+        for name, value in standard.named_buffers():
+            torch.testing.assert_close(dict(last.named_buffers())[name], value)
+
+    @pytest.mark.slow
+    @ORDERS
+    def test_compiles_into_one_graph(self, inputs, order):
+        network = iterate_together(self.Net()).to(memory_format=order)
+        other = copy.deepcopy(network)
+        compiled = torch.compile(other, backend="aot_eager", fullgraph=True)
+        for _ in range(2):
+            torch.testing.assert_close(compiled(*inputs), network(*inputs))
+        for name, value in network.named_buffers():
+            torch.testing.assert_close(dict(other.named_buffers())[name], value)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("make", [*LAYERS, lambda: nn.ConvTranspose2d(4, 3, 2), lambda: nn.Conv2d(3, 5, 1)])
+def test_first_and_second_derivatives(make, order):
+    norm_of = spectral_norm(make().double().to(memory_format=order)).eval().parametrizations.weight
+    weight = norm_of.original.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    assert torch.autograd.gradcheck(norm_of[0], (weight,), fast_mode=True)
+    assert torch.autograd.gradgradcheck(norm_of[0], (weight,), fast_mode=True)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_a_pass_is_that_of_pytorch(order):
+    torch.manual_seed(0)
+    ours = spectral_norm(nn.Conv2d(3, 8, 4).to(memory_format=order))
+    theirs = nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 8, 4).to(memory_format=order))
+    mine, other = ours.parametrizations.weight, theirs.parametrizations.weight
+    other.original.data.copy_(mine.original.data)
+    other[0]._u.copy_(mine[0].u)
+    other[0]._v.copy_(mine[0].v)
+    x = torch.randn(2, 3, 6, 6)
+    for _ in range(2):
+        losses = ours(x).square().sum(), torch.nn.functional.conv2d(x, theirs.weight, ours.bias).square().sum()
+        torch.testing.assert_close(*losses)
+        for loss in losses:
+            loss.backward()
+        torch.testing.assert_close(mine.original.grad, other.original.grad, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mine[0].v, other[0]._v)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("channels", "kernel"), [(3, 4), (1, 3), (3, 1), (1, 1)])
+def test_weight_and_gradient_lie_in_memory_as_the_parameter(channels, kernel, order):
+    layer = spectral_norm(nn.Conv2d(channels, 8, kernel)).to(memory_format=order)
+    original = layer.parametrizations.weight.original
+    assert layer.weight.stride() == original.stride()
+    layer(torch.randn(2, channels, 6, 6)).sum().backward()
+    assert original.grad.stride() == original.stride()

@@ -87,6 +87,7 @@ def write_run(
             "flops": {"generator": 123_000_000, "discriminator": 45_000_000},
             "latency_ms": {"1": 0.52, "64": 11.25},
             "peak_memory_mib": 912.4,
+            "peak_memory_of": "process",
         },
         **result,
     }

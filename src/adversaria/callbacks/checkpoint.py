@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
@@ -18,18 +20,23 @@ from adversaria.callbacks.evaluation import Evaluation
 from adversaria.callbacks.guard import Guard
 from adversaria.callbacks.lookup import callback_of
 from adversaria.errors import Diverged, Stopped, Unhealthy, UserError
+from adversaria.ranks import largest_of_ranks
 from adversaria.stepping import all_finite
 
 FORMAT_VERSION = 1
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+#: what may stop a run; where ranks bring several, the last counts
+STOPS = ("trainer.max_time", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGTERM")
+SIGNALS = tuple(signal.Signals[name] for name in STOPS[1:])
+#: updates from one asking of the other ranks for a stop to the next: asking waits for the device
+ASK_EVERY = 10
 
 
 class Checkpoint(LightningCheckpoint):
     """Keeps ``checkpoints/last.ckpt`` and ``best.ckpt``, and stops the run where it can go on.
 
-    A step ends after its validation, if one is due, else with its batch: there the run is saved, when it is due or a
-    signal came. Saved earlier, that validation would be lost on resume. After an exception nothing is written: D
-    may have stepped and G not. Subclasses of Lightning's Checkpoint run after all other callbacks.
+    A step ends after its validation, if one is due, else with its batch: there the run is saved, when it is due, a
+    signal came or its time is up. Saved earlier, that validation would be lost on resume. After an exception nothing
+    is written: D may have stepped and G not. Subclasses of Lightning's Checkpoint run after all other callbacks.
 
     Args:
         every_n_steps: generator updates from one ``last.ckpt`` to the next; one comes at the end too.
@@ -45,6 +52,8 @@ class Checkpoint(LightningCheckpoint):
         self.every_n_steps, self.config = every_n_steps, dict(config or {})
         #: steps that `last.ckpt` and `best.ckpt` belong to
         self.saved_at = self.best_at = -1
+        #: of `time.monotonic`, when the run is to stop
+        self.deadline = math.inf
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
 
@@ -64,6 +73,13 @@ class Checkpoint(LightningCheckpoint):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Puts the earlier handlers back."""
+        self._restore_handlers()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Puts the earlier handlers back: Lightning calls no `teardown` after an exception."""
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
@@ -92,19 +108,29 @@ class Checkpoint(LightningCheckpoint):
 
     def _end_of_step(self, trainer: Trainer, pl_module: Any) -> None:
         step = trainer.global_step
-        stop = self._signal is not None
-        if trainer.world_size > 1:
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        stop = self._stop(trainer)
         failure = guard.verdict(trainer) if (guard := callback_of(trainer, Guard)) else None
-        save = stop or step % self.every_n_steps == 0
+        save = stop is not None or step % self.every_n_steps == 0
         if save or failure or step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._check_finite(trainer, pl_module)
         if failure is not None:  # the run may be put back: what is wrong with it now must not become its last state
             raise Unhealthy(failure.step, failure.detector, failure.evidence)
         if save:
             self._save_last(trainer, pl_module)
-        if stop:
-            raise Stopped(step, self._signal or signal.SIGTERM)
+        if stop is not None:
+            raise Stopped(step, stop)
+
+    def _stop(self, trainer: Trainer) -> str | None:
+        """What asks the run to stop, on all ranks alike."""
+        code = 0
+        if self._signal is not None:
+            code = 1 + STOPS.index(signal.Signals(self._signal).name)
+        elif time.monotonic() >= self.deadline:
+            code = 1
+        if trainer.world_size > 1:
+            due = trainer.global_step % ASK_EVERY == 0
+            code = largest_of_ranks(code, trainer.strategy.root_device) if due else 0
+        return STOPS[code - 1] if code else None
 
     def _check_finite(self, trainer: Trainer, pl_module: Any) -> None:
         """Raises Diverged, on all ranks alike, if a loss since the last check was not finite."""

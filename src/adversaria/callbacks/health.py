@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,19 +23,15 @@ from adversaria.ranks import sum_over_ranks
 
 log = logging.getLogger("adversaria")
 
-#: updates, from one reading to the next, whose gradient norms are looked at: the norm of all gradients at every update
-#: would cost a small network a tenth of its step
-LOOKS = 10
-
 
 class Health(Callback):
     """Takes a reading every ``every_n_steps`` generator updates and shows it to the detectors.
 
-    ``gradient_peak/*`` is the largest gradient norm of those looked at since the last reading, before clipping, ten
-    updates evenly from one reading to the next; all other values belong to the step of the reading: ``nonfinite_share/*`` of the gradient, ``update_ratio/*`` (the norm of the last optimizer
-    step's change over that of the weights), ``gradient_profile/<network>/<layer>``, and what
-    `adversaria.diagnosis.Probe` measures. They are read from the device at once, and nothing in between: training is
-    the same bit for bit with and without.
+    ``gradient_peak/*`` is the largest gradient norm of any step since the last reading, before clipping and without
+    biases and other vectors, which would double the time it takes; all other values belong to the step of the reading:
+    ``nonfinite_share/*`` of the gradient, ``update_ratio/*`` (the norm of the last optimizer step's change over that
+    of the weights), ``gradient_profile/<network>/<layer>``, and what `adversaria.diagnosis.Probe` measures. They are
+    read from the device at once, and nothing in between: training is the same bit for bit with and without.
 
     Args:
         every_n_steps: from one reading to the next; taken at the first logged step that is due.
@@ -66,9 +62,10 @@ class Health(Callback):
         self.examination = Examination(detectors or {})
         self._probe: Probe | None = None
         self._statistics: Statistics | None = None
-        self._peaks: dict[str, Tensor] = {}
+        #: of each network and each step since the last reading: the norms of its weights' gradients
+        self._norms: dict[str, list[Sequence[Tensor]]] = {}
         self._values: dict[str, Tensor] = {}
-        #: of each optimizer: the name of its network, and all that it changes
+        #: of each optimizer: the name of its network, and those of its parameters with two dimensions or more
         self._stepped: dict[int, tuple[str, list[nn.Parameter]]] = {}
         #: of each network: its parameters and what they were before the last optimizer step
         self._before: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
@@ -76,7 +73,8 @@ class Health(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Readings, findings, and the peaks since the last reading."""
-        return {"examination": self.examination.state_dict(), "peaks": {n: float(v) for n, v in self._peaks.items()}}
+        peaks = {name: float(_largest(norms)) for name, norms in self._norms.items() if norms}
+        return {"examination": self.examination.state_dict(), "peaks": peaks}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
@@ -91,26 +89,22 @@ class Health(Callback):
         dtype = next(pl_module.sampler.parameters()).dtype
         self._probe = Probe(data, count=count - count % packing, seed=self.seed, device=pl_module.device, dtype=dtype)
         self._statistics = callback_of(trainer, Statistics)
-        self._peaks = {name: value.to(pl_module.device) for name, value in self._restored.items()}
+        self._norms = {name: [] for name in pl_module.network_names}
+        for name, peak in self._restored.items():
+            self._norms[name] = [[peak.to(pl_module.device)]]
         # Looked up at each step: by Lightning's properties that would cost a small model a twentieth of it.
-        self._stepped = {
-            id(optimizer): (name, [p for group in optimizer.param_groups for p in group["params"]])
-            for name, optimizer in zip(pl_module.network_names, trainer.optimizers, strict=True)
-        }
+        for name, optimizer in zip(pl_module.network_names, trainer.optimizers, strict=True):
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            self._stepped[id(optimizer)] = name, [p for p in parameters if p.dim() > 1] or parameters
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Optimizer) -> None:
         """Looks at the gradient of the network that is about to step."""
-        update = pl_module.update + 1
-        reading = pl_module.log_due and self._due(trainer, update)
-        if not reading and update % max(1, self.every_n_steps // LOOKS):
-            return
-        network, parameters = self._stepped[id(optimizer)]
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        norm = torch.stack(torch._foreach_norm(gradients)).norm()
-        peak = self._peaks.get(network)
-        self._peaks[network] = norm if peak is None else torch.maximum(peak, norm)  # NaN stays
-        if reading:
-            self._look(network, getattr(pl_module, network), [p for p in parameters if p.grad is not None])
+        network, weights = self._stepped[id(optimizer)]
+        gradients = [w.grad for w in weights if w.grad is not None]
+        self._norms[network].append(torch._foreach_norm(gradients))  # what they come to waits for the reading
+        if pl_module.log_due and self._due(trainer, pl_module.update + 1):
+            parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            self._look(network, getattr(pl_module, network), parameters)
 
     @torch.no_grad()
     def _look(self, network: str, module: nn.Module, parameters: list[nn.Parameter]) -> None:
@@ -156,15 +150,16 @@ class Health(Callback):
     def _read(self, trainer: Trainer, pl_module: Any) -> dict[str, float]:
         """All values at once, averaged over the devices, so that all of them decide alike."""
         assert self._probe is not None
-        values = self._values | {f"gradient_peak/{name}": peak for name, peak in self._peaks.items()}
+        values = self._values | {f"gradient_peak/{name}": _largest(norms) for name, norms in self._norms.items()}
         for name, (weights, before) in self._before.items():
             moved = get_total_norm(torch._foreach_sub(weights, before))
             values[f"update_ratio/{name}"] = moved / get_total_norm(before)
             if self.singular_values:
                 values |= _by_layer(f"singular_value/{name}", singular_values(getattr(pl_module, name)))
-        with torch.enable_grad():
+        with torch.enable_grad(), trainer.precision_plugin.forward_context():  # as the training computes
             values |= self._probe(pl_module)
-        self._peaks, self._values, self._before = {}, {}, {}
+        self._values, self._before = {}, {}
+        self._norms = {name: [] for name in self._norms}
         host = sum_over_ranks(torch.stack([value.float() for value in values.values()])) / trainer.world_size
         return dict(zip(values, host.tolist(), strict=True))
 
@@ -176,3 +171,11 @@ class Health(Callback):
 def _by_layer(prefix: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Numbered, so that the order survives sorting by name."""
     return {f"{prefix}/{k:02d}_{name}": value for k, (name, value) in enumerate(values.items())}
+
+
+def _largest(norms: list[Sequence[Tensor]]) -> Tensor:
+    """The largest norm of a whole gradient, of those of its tensors in each of some steps; NaN if one is."""
+    each = torch.stack([norm for step in norms for norm in step])
+    step = torch.arange(len(norms)).repeat_interleave(torch.tensor([len(tensors) for tensors in norms]))
+    squares = each.new_zeros(len(norms)).index_add(0, step.to(each.device), each.square())
+    return squares.sqrt().amax()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,14 @@ class Samples(Callback):
                 raise UserError(f"callbacks.samples.{name}={value} must be at least 1")
         self.every_n_steps, self.count, self.seed = every_n_steps, count, seed
         self._drawn_at = -1
+        self._writer: ThreadPoolExecutor | None = None
+        self._written: list[Future[None]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Writes the grid of reals."""
         if not trainer.is_global_zero:
             return
+        self._writer = ThreadPoolExecutor(1, "samples")
         split = trainer.datamodule.split("train")  # type: ignore[attr-defined]
         chosen = torch.randperm(len(split.samples), generator=torch.Generator().manual_seed(self.seed))
         self._reals = split.batch(chosen[: self.count].numpy()).samples
@@ -55,14 +59,20 @@ class Samples(Callback):
             self.draw(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Draws the last picture."""
+        """Draws the last picture, and waits until all are written."""
         self.draw(trainer, pl_module)
+        self._settle()
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Waits until all pictures are written; what ended the run says more than one that was not."""
+        wait(self._written)
 
     def draw(self, trainer: Trainer, pl_module: Any) -> None:
         """Draws the samples of the present weights, once a step."""
         if not trainer.is_global_zero or self._drawn_at == trainer.global_step:
             return
         self._drawn_at = trainer.global_step
+        self._settle()
         with pl_module.clock.paused():
             self._draw(trainer, pl_module)
 
@@ -84,7 +94,20 @@ class Samples(Callback):
             self._publish(trainer, name, picture(pictures, pl_module.spec), f"{name}_{trainer.global_step:06d}")
 
     def _publish(self, trainer: Trainer, tag: str, rgb: Tensor, name: str | None = None) -> None:
-        save_picture(Path(trainer.default_root_dir) / "samples" / f"{name or tag}.png", rgb)
-        for logger in trainer.loggers:
-            if hasattr(logger, "log_picture"):
-                logger.log_picture(tag, rgb, trainer.global_step)
+        """Leaves the compression, 0.1 s for file and TensorBoard, to a thread: a GPU makes 30 updates meanwhile."""
+        assert self._writer is not None
+        path = Path(trainer.default_root_dir) / "samples" / f"{name or tag}.png"
+        self._written.append(self._writer.submit(_write, path, tag, rgb, trainer.global_step, list(trainer.loggers)))
+
+    def _settle(self) -> None:
+        """Waits for the pictures so far, and raises what kept one from being written."""
+        written, self._written = self._written, []
+        for writing in written:
+            writing.result()
+
+
+def _write(path: Path, tag: str, rgb: Tensor, step: int, loggers: list[Any]) -> None:
+    save_picture(path, rgb)
+    for logger in loggers:
+        if hasattr(logger, "log_picture"):
+            logger.log_picture(tag, rgb, step)

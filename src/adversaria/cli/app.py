@@ -5,24 +5,24 @@ torch is imported inside the jobs only, so that ``--help``, ``--cfg job`` and a 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
 import re
+import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, ClassVar
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adversaria.cli.sweep import STOPPED, JobFailed, Sweep, SweepStopped
 from adversaria.config import Plain, conf_dir, flatten, near
 from adversaria.errors import UserError
 
@@ -30,35 +30,8 @@ log = logging.getLogger("adversaria")
 
 Job = Callable[[Plain], int]
 
-
-#: exit code of a run that a signal stopped: EX_TEMPFAIL, try again
-STOPPED = 75
-
-
-class SweepStopped(BaseException):
-    """A signal stopped a job; the jobs after it are not to start. Hydra goes on after any `Exception`."""
-
-
-class SweepFolder(Callback):
-    """Remembers a sweep's folder: Hydra writes multirun.yaml there before it looks at the overrides."""
-
-    path: Path | None = None
-    made: ClassVar[list[Path]] = []
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Called by Hydra before the sweep."""
-        SweepFolder.path = Path(config.hydra.sweep.dir)
-        SweepFolder.made = [p for p in (SweepFolder.path, *SweepFolder.path.parents) if not p.exists()]
-
-    @classmethod
-    def discard(cls) -> None:
-        """Removes the folder of a sweep of which no job has started."""
-        if cls.path is None or not cls.path.is_dir():
-            return
-        (cls.path / "multirun.yaml").unlink(missing_ok=True)
-        for folder in cls.made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+#: optional dependencies that bring launchers whose names begin alike
+_EXTRAS = ("joblib", "submitit")
 
 
 def run(config_name: str, job: Job, *, mistake: int = 1) -> int:
@@ -76,27 +49,44 @@ def run(config_name: str, job: Job, *, mistake: int = 1) -> int:
     full_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
     codes: list[int] = []
+    Sweep.reset()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
     def app(config: DictConfig) -> None:
+        sweep = Sweep.current
+        assert sweep is not None  # Hydra has called it before the job
         codes.append(1)
-        codes[-1] = _guarded(job, config, full_traceback, mistake)
+        if sweep.elsewhere:
+            codes[-1] = _elsewhere(job, config, sweep, mistake)
+        else:
+            codes[-1] = _guarded(job, config, full_traceback, mistake)
+        sweep.leave(codes[-1])
 
     try:
         app()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         # Hydra's own ValueErrors come before any job; those of a job are mistakes of ours and keep their traceback.
+        if Sweep.current and not codes:
+            Sweep.current.discard()
         if full_traceback or codes:
             raise
-        SweepFolder.discard()
         print(f"error: {explain(error, config_name)}", file=sys.stderr)
         return 2
     except SweepStopped:
         return STOPPED
+    except JobFailed as failed:
+        return failed.code
     except KeyboardInterrupt:
-        SweepFolder.discard()
+        if Sweep.current:
+            Sweep.current.discard()
         print("interrupted", file=sys.stderr)
         return 130
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if Sweep.current:
+            Sweep.current.summarise()
     return next((code for code in reversed(codes) if code), 0)
 
 
@@ -122,6 +112,8 @@ def explain(error: Exception, config_name: str) -> str:
         path, group, listed = match.groups()
         choices = listed.split()
         name = path.removeprefix(f"{group}/")
+        if extra := next((extra for extra in _EXTRAS if group == "hydra/launcher" and name.startswith(extra)), None):
+            return f"{group}={name} is not installed; it comes with pip install 'adversaria[{extra}]'"
         return f"{group}={name} does not exist{near(name, choices)}; choices are {', '.join(choices)}"
     key = re.search(r"Could not (?:override|append)[^']*'([^']+)'|Key '([^']+)' is not in struct", message)
     if key:
@@ -130,24 +122,41 @@ def explain(error: Exception, config_name: str) -> str:
     return _first_lines(error)
 
 
-def _guarded(job: Job, config: DictConfig, full_traceback: bool, mistake: int) -> int:
+def _guarded(job: Job, config: DictConfig, full_traceback: bool, mistake: int, prefix: str = "") -> int:
     try:
         return job(plain(config))
     except UserError as error:
         if full_traceback:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{prefix}error: {error}", file=sys.stderr)
         return mistake
     except OSError as error:
         if full_traceback or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
             raise
         where = f" at {error.filename}" if error.filename else ""
         print(
-            f"error: {os.strerror(error.errno)}{where}; make room or choose another folder and run the same command"
-            " again, what was saved before is intact",
+            f"{prefix}error: {os.strerror(error.errno)}{where}; make room or choose another folder and run the same"
+            " command again, what was saved before is intact",
             file=sys.stderr,
         )
         return mistake
+
+
+def _elsewhere(job: Job, config: DictConfig, sweep: Sweep, mistake: int) -> int:
+    """A job of a sweep in a process that a launcher has started: what it has to say, it says itself."""
+    hydra_config = HydraConfig.get()
+    prefix = f"[{sweep.cell(hydra_config.overrides.task)}] "
+    _quieten(prefix)
+    if Sweep.stopping:
+        return STOPPED
+    sweep.enter(hydra_config.job.num)
+    try:
+        return _guarded(job, config, False, mistake, prefix)
+    except KeyboardInterrupt:
+        return STOPPED
+    except Exception:
+        traceback.print_exc()
+        return 1
 
 
 def _keys(config_name: str) -> Iterable[str]:
@@ -166,14 +175,13 @@ def _first_lines(error: Exception) -> str:
     return "; ".join(line for line in lines if line and not any(word in line for word in noise))
 
 
-def _quieten() -> None:
-    """Our messages plain on the screen; of Lightning's and torch's the ones a user can act on."""
+def _quieten(prefix: str = "") -> None:
+    """Our messages plain on the screen, after ``prefix``; of Lightning's and torch's the ones a user can act on."""
     if not log.handlers:
-        screen = logging.StreamHandler(sys.stdout)
-        screen.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(screen)
+        log.addHandler(logging.StreamHandler(sys.stdout))
         log.setLevel(logging.INFO)
         log.propagate = False
+    log.handlers[0].setFormatter(logging.Formatter(f"{prefix}%(message)s"))
     for pattern in (
         ".*does not have many workers.*",
         ".*treespec.*",

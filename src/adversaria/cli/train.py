@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 
 from adversaria.cli import app
-from adversaria.cli.app import SweepStopped
+from adversaria.cli.sweep import STOPPED, Sweep, pass_on
 from adversaria.config import Plain
 from adversaria.errors import UserError
+from adversaria.launch import launch, placed, rank, requeue
 
 if TYPE_CHECKING:
     from adversaria.runs import Run
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("adversaria")
 
 #: exit codes by how a run ended; a stop at a signal is told apart, so that a script can start the command again
-EXIT = {"finished": 0, "stopped": app.STOPPED, "diverged": 1, "unhealthy": 1}
+EXIT = {"finished": 0, "stopped": STOPPED, "diverged": 1, "unhealthy": 1}
 #: overrides that belong to one start, not to the run, and those that a stored file must never bring back
 _NOT_STORED = ("run_dir=", "trust=", "+trust=", "++trust=", "hydra", "+hydra", "++hydra", "~hydra", "-")
 
@@ -34,6 +37,9 @@ def main() -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    # Slurm signals helpers too, such as the workers of a loader, and also while the results are written: who has no
+    # use for the signal must not die of it.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     return app.run("train", job)
 
 
@@ -53,31 +59,33 @@ def resume_arguments(arguments: list[str]) -> list[str]:
 def job(config: Plain) -> int:
     """One run: checks everything, then makes the folder, then trains."""
     config.pop("hydra", None)
-    from adversaria.training import build_experiment, train
-
-    hydra_config = HydraConfig.get()
-    swept = hydra_config.mode == RunMode.MULTIRUN
+    hydra_config, sweep = HydraConfig.get(), Sweep.current
+    cell = sweep.folder(hydra_config.overrides.task) if sweep and sweep.path else None
+    swept = cell is not None
     _refuse_what_cannot_be(config, swept)
     inherited = os.environ.get("ADVERSARIA_RUN_DIR")  # from the process that started this one as a further rank
-    config, choices = _settled(config, inherited or config["run_dir"], hydra_config)
-    if not inherited and config["run_dir"] and (code := _already_ended(_run(config["run_dir"]), config)) is not None:
+    config["trainer"] = placed(config["trainer"])
+    folder = inherited or config["run_dir"] or (str(cell) if cell else None)
+    config, choices = _settled(config, folder, hydra_config)
+    if cell and not _run(str(cell)).exists:
+        folder = str(_twin(cell, config) or cell)
+    if folder and not inherited and (code := _already_ended(_run(folder), config, swept)) is not None:
         return code
-    experiment = build_experiment(config)
-    if _rank() > 0:  # the folder belongs to the first rank
-        train(experiment, _run(inherited or config["run_dir"]))
+    from adversaria.training import build_experiment, train
+
+    experiment = build_experiment(_without_bar(config) if sweep and sweep.elsewhere else config)
+    if rank() > 0:  # the folder belongs to the first rank
+        train(experiment, _run(folder or ""))
         return 0
     overrides = [line for line in hydra_config.overrides.task if not line.startswith(_NOT_STORED)]
-    run = _choose_folder(config, swept, hydra_config)
+    run = _run(folder) if folder else _new_run(hydra_config.runtime.choices)
     with run.started(_stored(config), overrides):
-        code = _train(experiment, run, choices)
-    if swept and code == EXIT["stopped"]:
-        raise SweepStopped
+        code, stopped_by = _train(experiment, run, choices)
+    if swept:
+        pass_on(stopped_by)
+    elif stopped_by == "SIGUSR1":  # what Slurm sends before a time limit, as in sbatch --signal=SIGUSR1@300
+        requeue(config["run_dir"])
     return code
-
-
-def _rank() -> int:
-    """This process's number among those that train together, whoever started them."""
-    return next((int(os.environ[name]) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ), 0)
 
 
 def _settled(config: Plain, run_dir: str | None, hydra_config: object) -> tuple[Plain, list[str]]:
@@ -90,7 +98,8 @@ def _settled(config: Plain, run_dir: str | None, hydra_config: object) -> tuple[
     return settle(config, hydra_config.overrides.task, stored)  # type: ignore[attr-defined]
 
 
-def _train(experiment: Experiment, run: Run, choices: list[str]) -> int:
+def _train(experiment: Experiment, run: Run, choices: list[str]) -> tuple[int, str | None]:
+    """The exit code, and what stopped the run if something did."""
     from adversaria.training import train
 
     file = logging.FileHandler(run.path / "train.log")
@@ -107,7 +116,7 @@ def _train(experiment: Experiment, run: Run, choices: list[str]) -> int:
         del os.environ["ADVERSARIA_RUN_DIR"]
         log.removeHandler(file)
         file.close()
-    return EXIT[result["status"]]
+    return EXIT[result["status"]], result["stopped_by"]
 
 
 def _run(path: str) -> Run:
@@ -121,14 +130,21 @@ def _stored(config: Plain) -> Plain:
     return {key: value for key, value in config.items() if key != "trust"}
 
 
-def _choose_folder(config: Plain, swept: bool, hydra_config: object) -> Run:
+def _without_bar(config: Plain) -> Plain:
+    """The config for one of several runs on one screen."""
+    return config | {"callbacks": {key: value for key, value in config["callbacks"].items() if key != "progress"}}
+
+
+def _twin(cell: Path, config: Plain) -> Path | None:
+    """The folder of the run that this cell was in a sweep over other keys."""
+    from adversaria.runs import same_run
+
+    return same_run(cell.parent, _stored(config))
+
+
+def _new_run(choices: Mapping[str, str]) -> Run:
     from adversaria.runs import new_run
 
-    if config["run_dir"]:
-        return _run(config["run_dir"])
-    if swept:
-        return _run(hydra_config.runtime.output_dir)  # type: ignore[attr-defined]
-    choices = hydra_config.runtime.choices  # type: ignore[attr-defined]
     return new_run(f"{choices['model']}-{choices['data']}")
 
 
@@ -141,17 +157,19 @@ def _refuse_what_cannot_be(config: Plain, swept: bool) -> None:
             " sweep with trainer.devices=1 or start the runs one by one"
         )
     if swept and config["run_dir"]:
-        raise UserError(f"run_dir={config['run_dir']} would be the folder of every job of the sweep; leave it out")
-    launched_outside = ("LOCAL_RANK" in os.environ or _rank() > 0) and "ADVERSARIA_RUN_DIR" not in os.environ
-    if launched_outside and not config["run_dir"]:
+        raise UserError(f"run_dir={config['run_dir']} would be the folder of every job of the sweep; use sweep_dir=...")
+    started = launch()
+    several = "LOCAL_RANK" in os.environ or rank() > 0 or (started and started.devices * started.num_nodes > 1)
+    if several and "ADVERSARIA_RUN_DIR" not in os.environ and not config["run_dir"]:
         raise UserError("processes started from outside must agree on a folder; add run_dir=... to the command")
 
 
-def _already_ended(run: Run, config: Plain) -> int | None:
+def _already_ended(run: Run, config: Plain, swept: bool) -> int | None:
     """Says so when there is nothing left to train, or no way to go on."""
     result = run.read_result() if run.exists else None
     if result is None:
         return None
+    run.check_same(_stored(config))
     if result["status"] == "diverged":
         raise UserError(
             f"{run.path} diverged after {result['generator_updates']} generator updates and would again; train with"
@@ -165,7 +183,8 @@ def _already_ended(run: Run, config: Plain) -> int | None:
         )
     if result["status"] == "finished" and config["trainer"]["max_steps"] <= result["generator_updates"]:
         log.info("%s is done: nothing left to train", run.path)
-        _summarise(result, run)
+        if not swept:
+            _summarise(result, run)
         return 0
     return None
 
@@ -204,10 +223,20 @@ def _summarise(result: Plain, run: Run) -> None:
         ("checkpoint", run.path / result["checkpoint"] if result["checkpoint"] else None),
         ("score", scores or None),
         ("made by", in_short(result["fingerprint"]) if scores else None),
+        ("memory", _memory(result.get("cost") or {})),
         ("run", run.path),
     ):
         if value:
             log.info("%-10s %s", name, value)
+
+
+def _memory(costs: Plain) -> str | None:
+    """Peak memory and whose it is; None for a run that did not measure it, or did before that was noted."""
+    return (
+        f"{costs['peak_memory_mib']:,.0f} MiB of the {owner} at most"
+        if (owner := costs.get("peak_memory_of"))
+        else None
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import lzma
-import os
 import re
 import stat
 import tarfile
@@ -17,10 +16,11 @@ import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from adversaria.data.index import FileIndex, hidden, index_of
 from adversaria.errors import UserError
 
 ARCHIVE_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".zip")
@@ -57,15 +57,19 @@ class Tree(Protocol):
         ...
 
 
-def open_tree(path: Path) -> Tree:
+def open_tree(path: Path, kept_in: Path | None = None) -> Tree:
     """The folder or archive at ``path``.
+
+    Args:
+        path: of either.
+        kept_in: where the index of a large folder is kept for the next start; None: nowhere.
 
     Raises:
         UserError: there is nothing at ``path``, or it is neither; later, from any method: the archive is damaged,
             encrypted, or holds an unsafe entry.
     """
     if path.is_dir():
-        return FolderTree(path)
+        return FolderTree(path, kept_in)
     if not path.exists():
         raise UserError(f"data.root={path} does not exist: give an existing folder or archive")
     with _damage_reported(path):
@@ -81,47 +85,47 @@ def open_tree(path: Path) -> Tree:
 
 
 class FolderTree:
-    """The files below a folder; links are followed, as they are the user's own."""
+    """The files below a folder; links are followed, as they are the user's own.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the folder.
+        kept_in: where the index of a large folder is kept for the next start; None: nowhere.
+    """
+
+    def __init__(self, path: Path, kept_in: Path | None = None) -> None:
         self.path = path
+        self.kept_in = kept_in
+
+    @cached_property
+    def index(self) -> FileIndex:
+        """What lies there, looked up when first asked for."""
+        return index_of(self.path, self.kept_in)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A process that reads single files needs no index.
+        return {"path": self.path, "kept_in": self.kept_in}
 
     def fingerprint(self) -> str:
         """Of names, sizes and times of modification."""
-        digest = hashlib.sha256()
-        for name, status in sorted(self._walk()):
-            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-        return f"folder {digest.hexdigest()}"
+        return f"folder {self.index.fingerprint}"
 
     def names(self) -> list[str]:
         """See `Tree`."""
-        return sorted(name for name, _ in self._walk())
+        return list(self.index.names)
 
     def files(self, wanted: Collection[str]) -> Iterator[StoredFile]:
         """See `Tree`."""
-        for name, status in sorted(self._walk()):
+        for row, name in enumerate(self.index.names):
             if name in wanted:
-                path = self.path / name
-                yield StoredFile(name, status.st_size, path.read_bytes, path)
+                yield self._file(name, int(self.index.sizes[row]))
 
-    def _walk(self) -> Iterator[tuple[str, os.stat_result]]:
-        visited: set[tuple[int, int]] = set()  # a link may lead back to a folder above it
-        pending = [""]
-        while pending:
-            folder = pending.pop()
-            status = os.stat(self.path / folder)
-            if (status.st_dev, status.st_ino) in visited:
-                continue
-            visited.add((status.st_dev, status.st_ino))
-            with os.scandir(self.path / folder) as entries:
-                for entry in entries:
-                    name = f"{folder}{entry.name}"
-                    if _hidden(name):
-                        continue
-                    if entry.is_dir():
-                        pending.append(f"{name}/")
-                    elif entry.is_file():
-                        yield name, entry.stat()
+    def file(self, name: str) -> StoredFile:
+        """One file, of whatever size it may be."""
+        return self._file(name, 0)
+
+    def _file(self, name: str, size: int) -> StoredFile:
+        path = self.path / name
+        return StoredFile(name, size, path.read_bytes, path)
 
 
 class TarTree:
@@ -167,7 +171,7 @@ class TarTree:
                 name = _safe_name(self.path, member.name)
                 if not (member.isreg() or member.isdir()):
                     raise _unsafe(self.path, member.name, "a link or a device")
-                if member.isreg() and not _hidden(name):
+                if member.isreg() and not hidden(name):
                     yield name, member, tar
                 tar.members = []  # type: ignore[attr-defined]  # or it remembers every header of a large archive
 
@@ -201,7 +205,7 @@ class ZipTree:
             kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the archive was not made on Unix
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _unsafe(self.path, info.filename, "a link or a device")
-            if not info.is_dir() and not _hidden(name):
+            if not info.is_dir() and not hidden(name):
                 yield name, info
 
 
@@ -215,10 +219,6 @@ def _bounded(data: bytes | None) -> bytes:
     if data is None:
         raise ValueError(f"it is larger than {_LARGEST_FILE // 2**20} MiB")
     return data
-
-
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def _safe_name(archive: Path, raw: str) -> str:

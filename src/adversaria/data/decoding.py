@@ -50,14 +50,14 @@ def decode_all(
     Raises:
         UserError: images differ in size and ``size`` is None; more than 1% are unreadable; the disk is too small.
     """
-    decoder = _Decoder(size, channels, fit, where)
+    decoder = RowDecoder(size, channels, fit, where)
     decoder.settle(pictures.items())
     total = len(pictures.layout.names)
     _require_space(path.parent, total * decoder.row_bytes)
     logger.info("decoding %s images of %s, once", f"{total:,}", where)
     try:
         unreadable = _write(decoder, pictures, path)
-    except _ColourFound:
+    except ColourFound:
         # Known only now, and rare: all images up to here were grey.
         decoder.channels = 3
         unreadable = _write(decoder, pictures, path)
@@ -65,11 +65,11 @@ def decode_all(
     return _without(unreadable, pictures, path, (total, *decoder.shape))
 
 
-class _ColourFound(Exception):
-    pass
+class ColourFound(Exception):
+    """An image has colours where the first one was grey and the number of channels was left open."""
 
 
-class _Decoder:
+class RowDecoder:
     """Turns items into rows of one shape, which the first readable image settles."""
 
     def __init__(self, size: int | None, channels: int | None, fit: Fit, where: str) -> None:
@@ -80,16 +80,19 @@ class _Decoder:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """``(H, W, C)``, once settled."""
         assert self.height_width is not None
         assert self.channels is not None
         return (*self.height_width, self.channels)
 
     @property
     def row_bytes(self) -> int:
+        """Of one row."""
         height, width, channels = self.shape
         return height * width * channels
 
     def settle(self, items: Iterable[Item]) -> None:
+        """Takes the shape that is not given from the first readable image."""
         if self.height_width is not None and self.channels is not None:
             return
         for item in items:
@@ -103,15 +106,17 @@ class _Decoder:
         raise UserError(f"data.root={self.where} holds no readable image: all of them are damaged")
 
     def rows(self, chunk: list[Item]) -> _Rows:
-        return [(item.position, self._row(item)) for item in chunk]
+        """Of each of several images."""
+        return [(item.position, self.row(item)) for item in chunk]
 
-    def _row(self, item: Item) -> Pixels | str:
+    def row(self, item: Item) -> Pixels | str:
+        """``[H, W, C]`` of one image, or why it is unreadable."""
         try:
             image = item.image()
         except Exception as error:  # Pillow's plugins raise anything from SyntaxError to struct.error
             return f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
         if self.choose_channels and self.channels == 1 and image.mode != "L":
-            raise _ColourFound
+            raise ColourFound
         image = images.fit(image, self.size, self.fit)
         if (image.height, image.width) != self.height_width:
             height, width = self.shape[:2]
@@ -123,7 +128,7 @@ class _Decoder:
         return images.pixels(image, self.channels)
 
 
-def _write(decoder: _Decoder, pictures: Pictures, path: Path) -> dict[int, str]:
+def _write(decoder: RowDecoder, pictures: Pictures, path: Path) -> dict[int, str]:
     """Writes all rows; the unreadable ones' positions and reasons."""
     unreadable: dict[int, str] = {}
     total = len(pictures.layout.names)
@@ -183,7 +188,8 @@ def _require_space(folder: Path, needed: int) -> None:
     if needed > free:
         raise UserError(
             f"data.cache_dir={folder.parent} has {free / 2**30:.1f} GiB free, but the decoded images take "
-            f"{needed / 2**30:.1f} GiB: free space, choose another data.cache_dir or a smaller data.size"
+            f"{needed / 2**30:.1f} GiB: free space, choose another data.cache_dir or a smaller data.size, or "
+            f"set data.storage=files, which decodes a folder's images anew in each epoch"
         )
 
 

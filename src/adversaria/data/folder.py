@@ -12,10 +12,11 @@ import numpy as np
 
 from adversaria.data import cache
 from adversaria.data.archive import open_tree
-from adversaria.data.decoding import decode_all
+from adversaria.data.decoding import RowDecoder, decode_all
 from adversaria.data.images import Fit
 from adversaria.data.labels_file import layout_of
 from adversaria.data.module import DataModule, Loaded
+from adversaria.data.on_demand import undecoded
 from adversaria.data.pictures import Pictures, from_tree
 from adversaria.data.storage import Split, Storage
 from adversaria.data.survey import Survey, survey
@@ -108,10 +109,14 @@ class ImageData(DataModule):
         return survey(self._open_source().pictures(), str(self.root or self.name), self.limit)
 
     def load(self) -> Loaded:
-        """Opens the cached images, after decoding them if need be."""
+        """Opens the cached images, after decoding them if need be; or the files, to be decoded as they are used."""
         source = self._open_source()
         key = {"source": source.fingerprint, "size": self.size, "channels": self.channels, "fit": self.fit}
-        entry = cache.get(self.cache_folder, self.name, key, partial(self._decode, source))
+        if self.storage == "files":
+            decoder = RowDecoder(self.size, self.channels, self.fit, str(self.root or self.name))
+            entry = undecoded(source.pictures(), decoder, key)
+        else:
+            entry = cache.get(self.cache_folder, self.name, key, partial(self._decode, source))
         _, height, width, channels = entry.samples.shape
         class_names = entry.info["class_names"]
         num_classes = None if class_names is None else len(class_names)
@@ -171,7 +176,7 @@ class ImageFolder(ImageData):
         """The tree at ``root``."""
         if self.root is None:
             raise UserError("data.root is null: set it to a folder or an archive of images (data.root=path/to/images)")
-        root, tree = self.root, open_tree(self.root)
+        root, tree = self.root, open_tree(self.root, self.cache_folder)
 
         def pictures() -> Pictures:
             return from_tree(tree, layout_of(tree, str(root)), self.size, original=True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adversaria.data.images import extensions
+from adversaria.data.index import Names
 from adversaria.errors import UserError
 
 _TRAIN = "train"
@@ -38,7 +39,8 @@ class Layout:
 
 def image_names(names: Iterable[str]) -> list[str]:
     """Those of ``names`` that end like an image file, in order."""
-    return [name for name in names if PurePosixPath(name).suffix.lower() in extensions()]
+    endings = extensions()
+    return [name for name in names if f".{name.rpartition('.')[2].lower()}" in endings]
 
 
 def arrange(names: Iterable[str], where: str) -> Layout:
@@ -60,66 +62,78 @@ def arrange(names: Iterable[str], where: str) -> Layout:
         raise UserError(
             f"data.root={where} holds no images ({', '.join(sorted(extensions()))}): is it the right folder?"
         )
-    paths = {name: tuple(name.split("/")) for name in sorted(pictures)}
-    prefix = _common_folders(paths.values())
-    relative = {name: parts[prefix:] for name, parts in paths.items()}
-    train, test, notes = _split(relative)
-    if not train:
+    pictures.sort()
+    above = len(_common_folders(pictures[0], pictures[-1]))
+    train, test, notes = _split(pictures, above)
+    if not train.names:
         raise UserError(f"data.root={where} has no images for training: put them below {_TRAIN}/")
     class_names = _class_names(train)
-    if class_names is None and any(len(parts) > 1 for parts in train.values()):
-        stray = next(name for name, parts in train.items() if len(parts) == 1)
+    if class_names is None and any(map(_class_of, train.relative())):
+        stray = next(name for name, rest in zip(train.names, train.relative(), strict=True) if "/" not in rest)
         notes.append(f"no labels are taken from the folders, as some images lie beside them ({stray})")
-    if class_names is not None and any(len(parts) > 2 for parts in train.values()):
+    if class_names is not None and any(rest.count("/") > 1 for rest in train.relative()):
         notes.append("the class folders hold folders themselves: is data.root one level too high?")
     if class_names is not None and len(class_names) == 1:
         notes.append("all images have one class: is data.root at the wrong level?")
     return Layout(
-        names=[*train, *test],
-        splits={"train": len(train), **({"test": len(test)} if test else {})},
+        names=Names.of(itertools.chain(train.names, test.names)),
+        splits={"train": len(train.names), **({"test": len(test.names)} if test.names else {})},
         labels=None if class_names is None else _labels(train, test, class_names, where),
         class_names=class_names,
         notes=notes,
     )
 
 
-_Relative = dict[str, tuple[str, ...]]  # full name -> the parts below what has been passed over
+@dataclass(frozen=True)
+class _Part:
+    """Images of one split: their sorted names, which begin with ``above`` characters of folders around them."""
+
+    names: list[str]
+    above: int
+
+    def relative(self) -> Iterator[str]:
+        return (name[self.above :] for name in self.names)
 
 
-def _common_folders(paths: Iterable[tuple[str, ...]]) -> int:
-    """How many leading folders all paths share."""
-    paths = list(paths)
-    first, last = min(paths), max(paths)
-    shared = 0
-    # The common prefix of the smallest and the largest of sorted tuples is that of all.
-    while shared < min(len(first), len(last)) - 1 and first[shared] == last[shared]:
-        shared += 1
+def _common_folders(first: str, last: str) -> str:
+    """The folders that the smallest and the largest of sorted names, and so all between them, share."""
+    shared = ""
+    for one, other in zip(first.split("/")[:-1], last.split("/")[:-1], strict=False):
+        if one != other:
+            break
+        shared += f"{one}/"
     return shared
 
 
-def _split(relative: _Relative) -> tuple[_Relative, _Relative, list[str]]:
-    folders: dict[str, _Relative] = defaultdict(dict)
-    for name, parts in relative.items():
-        folders[parts[0].lower() if len(parts) > 1 else ""][name] = parts[1:]
+def _class_of(relative: str) -> str:
+    """The first folder; empty without one."""
+    return relative[: max(0, relative.find("/"))]
+
+
+def _split(names: list[str], above: int) -> tuple[_Part, _Part, list[str]]:
+    folders: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        folders[_class_of(name[above:]).lower()].append(name)
     if _TRAIN not in folders or not folders.keys() <= {_TRAIN, *_TEST}:
-        return relative, {}, []
+        return _Part(names, above), _Part([], 0), []
     present = [folder for folder in _TEST if folder in folders]
     notes = [f"{len(folders[unused]):,} images in {unused}/ are left out" for unused in present[1:]]
-    return folders[_TRAIN], folders[present[0]] if present else {}, notes
+    test = _Part(folders[present[0]], above + len(present[0]) + 1) if present else _Part([], 0)
+    return _Part(folders[_TRAIN], above + len(_TRAIN) + 1), test, notes
 
 
-def _class_names(train: _Relative) -> list[str] | None:
-    if any(len(parts) == 1 for parts in train.values()):
-        return None
-    return sorted({parts[0] for parts in train.values()})
+def _class_names(train: _Part) -> list[str] | None:
+    names = {_class_of(rest) for rest in train.relative()}
+    return None if "" in names else sorted(names)
 
 
-def _labels(train: _Relative, test: _Relative, class_names: list[str], where: str) -> NDArray[np.int64]:
+def _labels(train: _Part, test: _Part, class_names: list[str], where: str) -> NDArray[np.int64]:
     index = {name: label for label, name in enumerate(class_names)}
-    for name, parts in test.items():
-        if len(parts) == 1 or parts[0] not in index:
+    for name, rest in zip(test.names, test.relative(), strict=True):
+        if _class_of(rest) not in index:
             raise UserError(
                 f"data.root={where} has the test image {name}, but {_TRAIN}/ has no such class: "
                 f"give {_TRAIN}/ and test/ the same class folders"
             )
-    return np.array([index[parts[0]] for parts in (*train.values(), *test.values())], dtype=np.int64)
+    labels = (index[_class_of(rest)] for rest in itertools.chain(train.relative(), test.relative()))
+    return np.fromiter(labels, np.int64, len(train.names) + len(test.names))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -51,8 +51,9 @@ class DataModule(LightningDataModule):
         name: for reports and fingerprints.
         batch_size: reals per D step on one device.
         storage: where the samples lie while training: ``device``, ``memory``, ``disk`` (memory-mapped, read by
-            workers), or ``auto``: the first of these that has room.
-        num_workers: processes that read ahead from disk.
+            workers), ``files`` (a folder's images decoded by workers whenever they are used, without a cache; data that
+            are not images: as ``disk``), or ``auto``: the first of device, memory and disk that has room.
+        num_workers: processes that read ahead from disk or files.
         seed: of the order.
 
     A new kind of data set overrides `load`.
@@ -66,8 +67,8 @@ class DataModule(LightningDataModule):
             raise UserError(f"data.batch_size={batch_size}: give at least 1")
         if num_workers < 0:
             raise UserError(f"data.num_workers={num_workers}: give 0 (read in the main process) or more")
-        if storage not in ("auto", "device", "memory", "disk"):
-            raise UserError(f"data.storage={storage}: give auto, device, memory or disk")
+        if storage not in get_args(Storage):
+            raise UserError(f"data.storage={storage}: give one of {', '.join(get_args(Storage))}")
         self.name: str = name
         self.batch_size = batch_size
         self.storage = storage

@@ -75,7 +75,7 @@ class TorchvisionData(ImageData):
         root = self.root or Path("data") / self.name
         if not root.is_file() and not _names_archive(root):
             self._fetch(root)
-        tree = open_tree(root)
+        tree = open_tree(root, self.cache_folder)
         return Source(f"{self.dataset} {tree.fingerprint()}", partial(self.pictures, tree))
 
     def pictures(self, tree: Tree) -> Pictures:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adversaria.data import images
-from adversaria.data.archive import StoredFile, Tree
+from adversaria.data.archive import FolderTree, StoredFile, Tree
 from adversaria.data.images import Pixels
+from adversaria.data.index import Names
 from adversaria.data.layout import Layout
 
 
@@ -38,12 +39,14 @@ class Pictures:
         items: a fresh pass over all images, in any order.
         sizes: width and height of the images at some rows, in any order, read from their headers; None: unreadable.
         encoding: the files' format where they are not the data set's original (``jpeg``, ``png``, ...), else None.
+        item: the image at a row, where single ones can be had.
     """
 
     layout: Layout
     items: Callable[[], Iterable[Item]]
     sizes: Callable[[Collection[int]], Iterable[tuple[int, int] | None]]
     encoding: str | None = None
+    item: Callable[[int], Item] | None = None
 
 
 def from_arrays(
@@ -77,9 +80,9 @@ def from_tree(tree: Tree, layout: Layout, size: int | None, *, original: bool = 
         size: the side wanted in the end (see `images.decode`).
         original: whether these files are the data set as it was published.
     """
-    positions = {name: position for position, name in enumerate(layout.names)}
 
     def items() -> Iterator[Item]:
+        positions = {name: position for position, name in enumerate(layout.names)}
         for file in tree.files(positions):
             yield Item(positions[file.name], file.size, partial(_decode_file, file, size))
 
@@ -88,7 +91,14 @@ def from_tree(tree: Tree, layout: Layout, size: int | None, *, original: bool = 
             yield _size_of(file)
 
     ending = Path(layout.names[0]).suffix.lower()
-    return Pictures(layout, items, sizes, None if original else Image.registered_extensions()[ending].lower())
+    encoding = None if original else Image.registered_extensions()[ending].lower()
+    item = partial(_item, tree, Names.of(layout.names), size) if isinstance(tree, FolderTree) else None
+    return Pictures(layout, items, sizes, encoding, item)
+
+
+def _item(tree: FolderTree, names: Names, size: int | None, row: int) -> Item:
+    file = tree.file(names[row])
+    return Item(row, file.size, partial(_decode_file, file, size))
 
 
 def _decode_file(file: StoredFile, size: int | None) -> Image.Image:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,15 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from adversaria.data.mapped import Place, place_of, read_ahead
 from adversaria.data.stream import EpochStream, StepIndices
 from adversaria.errors import UserError
 from adversaria.types import Batch
 
-Storage: TypeAlias = Literal["auto", "device", "memory", "disk"]
+Storage: TypeAlias = Literal["auto", "device", "memory", "disk", "files"]
+Chosen: TypeAlias = Literal["device", "memory", "disk", "files"]
 Indices: TypeAlias = slice | Sequence[int] | NDArray[np.integer[Any]] | Tensor
 
 # The share of free device memory, or of a machine's memory, that `auto` lets a data set take.
 _SHARE = 4
+_WORDS = {"device": "on the device", "memory": "in memory", "disk": "in a memory map on disk"}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,9 @@ class Split:
     def batch(self, indices: Indices) -> Batch:
         """The samples at ``indices`` in memory: ``[n, C, H, W]`` uint8 (channels-last strides) or ``[n, D]``."""
         rows = indices.cpu().numpy() if isinstance(indices, Tensor) else indices
+        if not isinstance(rows, slice):
+            rows = np.asarray(rows)
+        read_ahead(self.samples, rows)
         samples = torch.from_numpy(np.array(self.samples[rows]))
         labels = None if self.labels is None else torch.from_numpy(np.array(self.labels[rows]))
         return Batch(_channels_first(samples), labels)
@@ -76,7 +87,7 @@ class EndlessBatches:
             yield batch
 
 
-def choose(storage: Storage, nbytes: int, device: torch.device, processes: int) -> Literal["device", "memory", "disk"]:
+def choose(storage: Storage, nbytes: int, device: torch.device, processes: int) -> Chosen:
     """Where ``nbytes`` of samples should lie.
 
     ``auto``: on the device if that takes at most a quarter of its free memory, else in memory if all ``processes`` of
@@ -84,17 +95,42 @@ def choose(storage: Storage, nbytes: int, device: torch.device, processes: int) 
     """
     if storage != "auto":
         return storage
-    if device.type == "cuda" and nbytes * _SHARE <= torch.cuda.mem_get_info(device)[0]:
-        return "device"
-    if nbytes * processes * _SHARE <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
-        return "memory"
-    return "disk"
+    room: dict[Chosen, int] = {"memory": memory_limit() // processes}
+    if device.type == "cuda":
+        room = {"device": torch.cuda.mem_get_info(device)[0], **room}
+    place: Chosen = next((place for place, nbytes_there in room.items() if nbytes * _SHARE <= nbytes_there), "disk")
+    if place == "disk":
+        reason = (
+            f"more than a quarter of the {' and of the '.join(f'{_size(n)} of {name}' for name, n in room.items())}"
+        )
+    else:
+        reason = f"at most a quarter of the {_size(room[place])}"
+    logger.info("data     lies %s: %s, %s that a process has (data.storage=auto)", _WORDS[place], _size(nbytes), reason)
+    return place
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 2**30:,.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.1f} MiB"
+
+
+def memory_limit() -> int:
+    """Bytes of memory that this machine, or the control group of a job or container, has."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    try:
+        # "0::/path" is version 2; a container sees its own group as the root.
+        group = next(line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+        for folder in (Path("/sys/fs/cgroup", group.strip("/")), Path("/sys/fs/cgroup")):
+            if (file := folder / "memory.max").is_file() and (text := file.read_text().strip()) != "max":
+                limits.append(int(text))
+    except (OSError, StopIteration, ValueError):  # not Linux, or version 1
+        pass
+    return min(limits)
 
 
 def endless(
     split: Split,
     steps: StepIndices,
-    storage: Literal["device", "memory", "disk"],
+    storage: Chosen,
     device: torch.device,
     num_workers: int,
 ) -> Iterable[Batch]:
@@ -104,10 +140,10 @@ def endless(
         UserError: the device has no room for the samples.
     """
     pinned = device.type == "cuda"
-    if storage == "disk":
+    if storage in ("disk", "files"):
         return DataLoader(
             _Rows(split),
-            sampler=_ForWorkers(steps),
+            sampler=_ForWorkers(steps, split),
             batch_size=None,  # an "index" is all indices of a step
             num_workers=num_workers,
             pin_memory=pinned,
@@ -132,8 +168,16 @@ def _channels_first(samples: Tensor) -> Tensor:
 
 
 class _Rows(Dataset[Batch]):
+    """All that a worker process has. One that is not forked gets the place of a memory map, not its content."""
+
     def __init__(self, split: Split) -> None:
         self.split = split
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        place = place_of(self.split.samples)
+        if place is None:
+            return _Rows, (self.split,)
+        return _mapped_rows, (place, self.split.labels)
 
     def __getitem__(self, indices: NDArray[np.int64]) -> Batch:
         return self.split.batch(indices)
@@ -141,10 +185,19 @@ class _Rows(Dataset[Batch]):
 
 @dataclass(frozen=True)
 class _ForWorkers:
-    """The indices as arrays: a tensor would take a file descriptor on its way to a worker."""
+    """The indices as arrays: a tensor would take a file descriptor on its way to a worker.
+
+    The rows of the step after are on their way from disk to memory meanwhile, even without workers.
+    """
 
     steps: StepIndices
+    split: Split
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        for indices in self.steps:
+        for indices, following in itertools.pairwise(self.steps):
+            read_ahead(self.split.samples, following.numpy())
             yield indices.numpy()
+
+
+def _mapped_rows(place: Place, labels: NDArray[np.int64] | None) -> _Rows:
+    return _Rows(Split(place.map(), labels))

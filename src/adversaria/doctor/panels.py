@@ -111,7 +111,7 @@ THEMES = (
                     f"gradient norm of the {network}",
                     {
                         f"gradient_norm/{network}": "at the logged step",
-                        f"gradient_peak/{network}": "largest in between",
+                        f"gradient_peak/{network}": "largest in between, without vectors",
                     },
                     log=True,
                 )

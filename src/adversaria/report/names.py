@@ -15,6 +15,7 @@ INCIDENTAL = (
     "seed",
     "run_dir",
     "sweep_name",
+    "sweep_dir",
     "trust",
     "logger",
     "callbacks.progress",

@@ -1,0 +1,103 @@
+"""Who started this process, how many train together, and how a job of Slurm starts again.
+
+Only the environment is read, nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from dataclasses import dataclass
+
+from adversaria.config import Plain
+from adversaria.errors import UserError
+
+log = logging.getLogger("adversaria")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Processes that somebody else has started.
+
+    Attributes:
+        by: ``"torchrun"`` or ``"srun"``.
+        devices: processes on each machine, one for each device.
+        num_nodes: machines.
+    """
+
+    by: str
+    devices: int
+    num_nodes: int
+
+
+def launch() -> Launch | None:
+    """By whom the processes of this run were started; None if this one is alone, or will start the others itself.
+
+    torchrun inside a job of Slurm counts as torchrun. An interactive shell of Slurm, whose job is named so, does not
+    start processes. Sources: torchrun's and srun's manuals, "Environment Variables" and "Output Environment Variables".
+    """
+    environment = os.environ
+    if "TORCHELASTIC_RUN_ID" in environment:
+        return Launch("torchrun", int(environment["LOCAL_WORLD_SIZE"]), int(environment["GROUP_WORLD_SIZE"]))
+    if "SLURM_NTASKS" in environment and environment.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
+        nodes = int(environment.get("SLURM_NNODES", 1))
+        return Launch("srun", int(environment["SLURM_NTASKS"]) // nodes, nodes)
+    return None
+
+
+def rank() -> int:
+    """This process's number among those that train together, whoever started them."""
+    return next((int(os.environ[name]) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ), 0)
+
+
+def placed(trainer: Plain) -> Plain:
+    """The config's ``trainer`` with the numbers that ``auto`` stands for in ``devices`` and ``num_nodes``.
+
+    Those of torchrun or srun, where one of them has started this process; else all GPUs of this machine, or one
+    process on a CPU.
+
+    Raises:
+        UserError: the numbers are not those of the processes that were started.
+    """
+    started, node = launch(), dict(trainer)
+    if node["num_nodes"] == "auto":
+        node["num_nodes"] = started.num_nodes if started else 1
+    if node["devices"] in ("auto", -1, "-1"):
+        node["devices"] = started.devices if started else _devices(node["accelerator"])
+    if started and (started.devices, started.num_nodes) != (node["devices"], node["num_nodes"]):
+        raise UserError(
+            f"{started.by} has started {started.devices} processes on each of {started.num_nodes} machines, but "
+            f"trainer.devices={node['devices']} and trainer.num_nodes={node['num_nodes']}; start one process for each "
+            "device, and add trainer=ddp, which takes the numbers from there"
+        )
+    return node
+
+
+def _devices(accelerator: str) -> int:
+    """How many there are for ``accelerator``."""
+    import torch
+
+    return max(1, torch.cuda.device_count()) if accelerator in ("auto", "gpu", "cuda") else 1
+
+
+def requeue(run_dir: str | None) -> None:
+    """Puts the job of Slurm that this process belongs to back into the queue; does nothing elsewhere.
+
+    To be called last: Slurm ends the job at once. It starts again with the same command, which goes on where the run
+    at ``run_dir`` was saved; without a folder in the command it would begin anew each time, and is not put back.
+    Source: scontrol's manual, "requeue".
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or rank() > 0:
+        return
+    if run_dir is None:
+        log.warning("job %s is not put back into the queue: it would start another run; add run_dir=...", job)
+        return
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = (getattr(error, "stderr", None) or str(error)).strip()
+        log.warning("job %s is not put back into the queue (%s); submit it again to go on", job, reason)
+    else:
+        log.info("requeued job %s", job)
