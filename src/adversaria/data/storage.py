@@ -119,7 +119,8 @@ def memory_limit() -> int:
     try:
         # "0::/path" is version 2; a container sees its own group as the root.
         group = next(line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
-        for folder in (Path("/sys/fs/cgroup", group.strip("/")), Path("/sys/fs/cgroup")):
+        own = Path("/sys/fs/cgroup", group.strip("/"))
+        for folder in (own, *own.parents):  # Slurm limits the job, above its steps and tasks
             if (file := folder / "memory.max").is_file() and (text := file.read_text().strip()) != "max":
                 limits.append(int(text))
     except (OSError, StopIteration, ValueError):  # not Linux, or version 1
