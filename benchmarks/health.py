@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
+from turns import config_of, fit
 
 from adversaria.callbacks import Health
-from adversaria.inprocess import compose
-from adversaria.runs import Run
-from adversaria.training import build_experiment, make_trainer
+from adversaria.training import build_experiment
 
 COLOUR = ("data=digits", "data.size=32", "data.channels=3", "metrics=none")
 CASES = {
@@ -67,19 +64,13 @@ class Timer(Callback):
 
 def measure(overrides: tuple[str, ...], readings: int) -> tuple[float, int]:
     """The share of the time that health takes, and the interval of its readings."""
-    config = compose(*overrides)
+    config = config_of(*overrides)
     interval = config["callbacks"]["health"]["every_n_steps"]
     config["trainer"]["max_steps"] = (readings + 1) * interval
-    # pictures and checkpoints are rare and not part of a step
-    config["callbacks"]["samples"]["every_n_steps"] = config["callbacks"]["checkpoint"]["every_n_steps"] = 10**9
-    config["callbacks"].pop("progress")
     experiment = build_experiment(config)
     [health] = [callback for callback in experiment.callbacks if isinstance(callback, Health)]
     timer = Timer(health)
-    experiment.callbacks.append(timer)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(experiment, Run(Path(folder)), 0)
-        trainer.fit(experiment.system, datamodule=experiment.data)
+    fit(experiment, timer)
     return timer.inside / timer.total, interval
 
 

@@ -26,12 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import Callback
-from omegaconf import OmegaConf
 
 from adversaria import cost
-from adversaria.config import conf_dir
+from adversaria.inprocess import compose
 from adversaria.runs import Run
 from adversaria.training import build_experiment, make_trainer
 
@@ -75,8 +73,7 @@ class Clock(Callback):
 def measure(overrides: list[str]) -> dict[str, float]:
     """MiB and seconds an update, in this process."""
     logging.getLogger("adversaria").setLevel(logging.WARNING)
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config: Any = OmegaConf.to_container(compose("train", overrides), resolve=True)
+    config = compose(*overrides)
     config["callbacks"], config["logger"] = {}, {}
     experiment = build_experiment(config)
     experiment.callbacks.append(clock := Clock())

@@ -20,13 +20,16 @@ from lightning.pytorch.callbacks import Callback
 from adversaria.runs import Run
 from adversaria.training import build_experiment, train
 
-POINTS = (
+TINY = (
     "model=mlp",
     "data=ring8",
     "data.count=1000",
     "data.batch_size=16",
     "model.generator.width=8",
     "model.discriminator.width=8",
+)
+POINTS = (
+    *TINY,
     "metrics=none",
     "logger=none",
     "trainer=ddp",

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
+from exchanging import TINY
 
 from adversaria.runs import Run
 
@@ -55,12 +56,7 @@ def test_two_processes_share_a_run(tmp_path: Path) -> None:
     command = [
         sys.executable,
         str(ROOT / "train.py"),
-        "model=mlp",
-        "data=ring8",
-        "data.count=1000",
-        "data.batch_size=16",
-        "model.generator.width=8",
-        "model.discriminator.width=8",
+        *TINY,
         "metrics=modes",
         "metrics.count=100",
         "callbacks.evaluation.every_n_steps=10",
@@ -152,12 +148,7 @@ def test_two_processes_go_back_together(tmp_path: Path) -> None:
     command = [
         sys.executable,
         str(ROOT / "train.py"),
-        "model=mlp",
-        "data=ring8",
-        "data.count=1000",
-        "data.batch_size=16",
-        "model.generator.width=8",
-        "model.discriminator.width=8",
+        *TINY,
         "metrics=none",
         "guard=rollback",
         "callbacks.guard.trial=4",
