@@ -25,12 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from tables import as_table
 
 from adversaria import cost
 from adversaria.build import build_system
-from adversaria.config import conf_dir
+from adversaria.inprocess import compose
 from adversaria.types import DataSpec
 
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "scale.png"
@@ -119,8 +118,7 @@ class Recipe:
 
 def recipe(name: str, overrides: tuple[str, ...], side: int) -> Recipe:
     """Builds the networks of a recipe and counts."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config: Any = OmegaConf.to_container(compose("train", [*overrides, f"data.size={side}"]), resolve=True)
+    config = compose(*overrides, f"data.size={side}")
     system: Any = build_system(config, DataSpec((3, side, side), 10, (-1.0, 1.0), "image"))
     measured = cost.measure(system, system.sampler, torch.device("cpu"), latency=False)
     networks = {"generator": system.generator, "discriminator": system.discriminator}
@@ -196,25 +194,25 @@ def main() -> None:
         r.name: max(r.flops / (arguments.tflops * 1e12), r.steps * arguments.launch_ms / 1e3) for r in recipes
     } | dict(arguments.ms)
 
-    print("| recipe | G | D | steps of D | MB per update | MB with DDP | GFLOP per update | ms assumed |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    head = ("recipe", "G", "D", "steps of D", "MB per update", "MB with DDP", "GFLOP per update", "ms assumed")
+    lines = []
     for r in recipes:
         millions = (f"{r.generator / 1e6:.2f} M", f"{r.discriminator / 1e6:.2f} M", str(r.n_critic))
         ddp = 4 * r.steps * (r.generator + r.discriminator)  # both networks at each backward
         cells = (
+            r.name,
             *millions,
             f"{r.sent / 1e6:.1f}",
             f"{ddp / 1e6:.1f}",
             f"{r.flops / 1e9:,.0f}",
             f"{1e3 * computing[r.name]:.1f}",
         )
-        print(f"| {r.name} | {' | '.join(cells)} |")
+        lines.append(cells)
+    print(as_table(head, lines))
     columns = [(links, n) for links in LINKS.values() for n in (8, 64)]
-    print(f"\n| recipe | {' | '.join(f'{name}: 8 | 64' for name in LINKS)} |")
-    print(f"|---|{'---:|' * len(columns)}")
-    for r in recipes:
-        ups = [n * r.efficiency(links, n, computing[r.name]) for links, n in columns]
-        print(f"| {r.name} | {' | '.join(f'{up:.1f}' for up in ups)} |")
+    head = ("recipe", *(title for name in LINKS for title in (f"{name}: 8", "64")))
+    ups = {r.name: [n * r.efficiency(links, n, computing[r.name]) for links, n in columns] for r in recipes}
+    print("\n" + as_table(head, [(name, *(f"{up:.1f}" for up in row)) for name, row in ups.items()]))
     draw(recipes, computing)
     if arguments.json:
         plan = [{**asdict(r), "seconds": computing[r.name]} for r in recipes]

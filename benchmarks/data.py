@@ -26,18 +26,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import Callback
-from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.datasets import load_sample_images
+from tables import as_table
+from turns import config_of, fit
 
-from adversaria.config import conf_dir
 from adversaria.data.folder import ImageFolder
 from adversaria.data.mapped import place_of
 from adversaria.data.module import DataModule
-from adversaria.runs import Run
-from adversaria.training import build_experiment, make_trainer
+from adversaria.training import build_experiment
 from adversaria.types import Batch
 
 WORKERS = (0, 1, 2)
@@ -110,22 +108,13 @@ class Clock(Callback):
 
 def demand(root: Path, size: int, batch: int, steps: int, cache: Path) -> float:
     """Reals a second that dcgan trains on; the first step warms up."""
-    overrides = [
+    config = config_of(
         "model=dcgan", "data=image_folder", f"data.root={root}", f"data.size={size}", f"data.batch_size={batch}",
-        f"data.cache_dir={cache}", "data.channels=3", "data.storage=memory", "metrics=none", "logger=[]",
+        f"data.cache_dir={cache}", "data.channels=3", "data.storage=memory", "logger=none",
         f"trainer.max_steps={steps + 1}",
-    ]  # fmt: skip
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config: Any = OmegaConf.to_container(compose("train", overrides), resolve=True)
-    # pictures and checkpoints are rare and not part of a step
-    config["callbacks"]["samples"]["every_n_steps"] = config["callbacks"]["checkpoint"]["every_n_steps"] = 10**9
-    config["callbacks"].pop("progress")
-    experiment = build_experiment(config)
-    clock = Clock()
-    experiment.callbacks.append(clock)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(experiment, Run(Path(folder)), 0)
-        trainer.fit(experiment.system, datamodule=experiment.data)
+    )  # fmt: skip
+    experiment, clock = build_experiment(config), Clock()
+    fit(experiment, clock)
     seconds = statistics.median(after - before for before, after in itertools.pairwise(clock.ends[: steps + 1]))
     return batch * int(experiment.system.batches_per_step) / seconds
 
@@ -153,14 +142,11 @@ def measure(size: int, options: argparse.Namespace, folder: Path) -> dict[str, A
     }  # fmt: skip
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown."""
+def as_markdown(rows: list[dict[str, Any]]) -> str:
+    """The table."""
     head = ["size", "a dcgan step wants", *(f"{READERS[reader]}, {n} workers" for reader in READERS for n in WORKERS)]
-    lines = ["| " + " | ".join(head) + " |", "|" + " ---: |" * len(head)]
-    for row in rows:
-        rates = [row["demand"], *(row[reader][str(n)] for reader in READERS for n in WORKERS)]
-        lines.append(f"| {row['size']} | " + " | ".join(_figure(rate) for rate in rates) + " |")
-    return "\n".join(lines)
+    rates = [[row["demand"], *(row[reader][str(n)] for reader in READERS for n in WORKERS)] for row in rows]
+    return as_table(head, [[str(row["size"]), *map(_figure, of_row)] for row, of_row in zip(rows, rates, strict=True)])
 
 
 def _figure(rate: float | None) -> str:
@@ -193,7 +179,7 @@ def main() -> None:
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)  # a long run that is cut off was not in vain
     map_state = "cold" if options.cold else "warm"
     print(f"images/s, batch {options.batch}, {torch.get_num_threads()} threads, map {map_state}\n")
-    print(table(rows))
+    print(as_markdown(rows))
     if options.json:
         about = {"batch": options.batch, "threads": torch.get_num_threads(), "map": map_state}
         options.json.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n", "utf-8")

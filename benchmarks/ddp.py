@@ -20,7 +20,6 @@ import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -100,13 +99,10 @@ def work(case: str, strategy: str, steps: int, rounds: int) -> None:
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[rank % len(cores)]})
     import torch
-    from hydra import compose, initialize_config_dir
     from lightning.pytorch.callbacks import Callback
-    from omegaconf import OmegaConf
+    from turns import config_of, fit
 
-    from adversaria.config import conf_dir
-    from adversaria.runs import Run
-    from adversaria.training import build_experiment, make_trainer
+    from adversaria.training import build_experiment
 
     class Turns(Callback):
         def on_train_start(self, trainer: Any, *_: Any) -> None:
@@ -126,17 +122,8 @@ def work(case: str, strategy: str, steps: int, rounds: int) -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     logging.getLogger("adversaria").setLevel(logging.WARNING)
-    overrides = [*CASES[case], "metrics=none", "logger=none", "trainer=ddp", "trainer.accelerator=cpu"]
-    overrides += [f"trainer.strategy={strategy}", f"trainer.max_steps={steps * rounds}"]
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config: Any = OmegaConf.to_container(compose("train", overrides), resolve=True)
-    config["callbacks"]["samples"]["every_n_steps"] = config["callbacks"]["checkpoint"]["every_n_steps"] = 10**9
-    config["callbacks"].pop("progress")
-    experiment = build_experiment(config)
-    experiment.callbacks.append(Turns())
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(experiment, Run(Path(folder)), 0)
-        trainer.fit(experiment.system, datamodule=experiment.data)
+    chosen = ("logger=none", "trainer=ddp", "trainer.accelerator=cpu", f"trainer.strategy={strategy}")
+    fit(build_experiment(config_of(*CASES[case], *chosen, f"trainer.max_steps={steps * rounds}")), Turns())
 
 
 def measure(case: str, steps: int, rounds: int) -> list[dict[str, Any]]:

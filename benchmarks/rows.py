@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from tables import as_table
+
 from adversaria.config import conf_dir
 
 
@@ -96,10 +98,6 @@ def _cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rows])
-
-
 def _title(table: dict[str, Any]) -> str:
     ceilings = {
         row["precision"]: row["matrix_product_flops_per_second"] for row in table["rows"] if "utilisation" in row
@@ -112,7 +110,7 @@ def _title(table: dict[str, Any]) -> str:
 
 def as_markdown(table: dict[str, Any]) -> str:
     """The speed table."""
-    return f"{_title(table)}\n\n" + _table(list(_HEAD), [_cells(row) for row in table["rows"]])
+    return f"{_title(table)}\n\n" + as_table(_HEAD, [_cells(row) for row in table["rows"]])
 
 
 def variants_as_markdown(table: dict[str, Any]) -> str:
@@ -122,4 +120,4 @@ def variants_as_markdown(table: dict[str, Any]) -> str:
     names = dict.fromkeys(name for row in columns for name in row["ratios"])
     head = ["means of speed", *(f"{row['name']}, {_settings(row)}" for row in columns)]
     rows = [[name, *(f"{row['ratios'].get(name, math.nan):.2f}x" for row in columns)] for name in names]
-    return f"{_title(table)}\n\n" + _table(head, rows).replace("nanx", "") + "".join(failed)
+    return f"{_title(table)}\n\n" + as_table(head, rows).replace("nanx", "") + "".join(failed)

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from tables import as_table
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -163,11 +164,13 @@ def main() -> None:
         for row in measure(name, channels_last, bf16, arguments.repeats)
     ]
     print(f"{torch.get_num_threads()} threads\n")
-    print("| D | precision, order | spectral norm | operations | weights, ms | of torch's | step, ms | of torch's |")
-    print("|---|---|---|---:|---:|---:|---:|---:|")
-    cells = "| {network} | {precision}, {order} | {variant} | {operations} | {weights_ms} | {weights_ratio} "
-    for row in rows:
-        print((cells + "| {step_ms} | {step_ratio} |").format(**row))
+    head = ("D", "precision, order, spectral norm", "operations", "weights, ms", "of torch's", "step, ms", "of torch's")
+    figures = ("operations", "weights_ms", "weights_ratio", "step_ms", "step_ratio")
+    cells = [
+        (row["network"], "{precision}, {order}, {variant}".format(**row), *(str(row[name]) for name in figures))
+        for row in rows
+    ]
+    print(as_table(head, cells))
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump(rows, file, indent=2)

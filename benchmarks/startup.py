@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback
+from tables import as_table
 
 HERE = Path(__file__).resolve().parent
 TRAIN = [sys.executable, str(HERE.parent / "train.py")]
@@ -92,11 +93,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     rows = measure(options.turns)
-    print(f"| command | seconds | ratio to `{REFERENCE}` (least to largest) | ratio of processor time |")
-    print("|---|---:|---:|---:|")
-    for row in rows:
-        ratio = f"{row['ratio']:.2f} ({row['least_ratio']:.2f} to {row['largest_ratio']:.2f})"
-        print(f"| {row['command']} | {row['seconds']:.2f} | {ratio} | {row['ratio_of_processor_time']:.2f} |")
+    head = ("command", "seconds", f"ratio to `{REFERENCE}` (least to largest)", "ratio of processor time")
+    cells = [
+        (
+            row["command"],
+            f"{row['seconds']:.2f}",
+            f"{row['ratio']:.2f} ({row['least_ratio']:.2f} to {row['largest_ratio']:.2f})",
+            f"{row['ratio_of_processor_time']:.2f}",
+        )
+        for row in rows
+    ]
+    print(as_table(head, cells))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
 

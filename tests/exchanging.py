@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ POINTS = (
     "~callbacks.guard",
     "~callbacks.samples",
 )
-REGULARISED = ("optim.n_critic=2", "optim.accumulate=2", "penalty=r1", "penalty.r1.interval=3", "trainer.max_steps=6")
+REGULARISED = ("optim.n_critic=2", "penalty=r1", "penalty.r1.interval=3", "trainer.max_steps=6")
+IN_PARTS = (*REGULARISED, "optim.accumulate=2")
+THEIRS = "trainer.strategy=ddp_find_unused_parameters_true"
 
 
 class SignalOne(Callback):
@@ -57,6 +60,11 @@ def trained(folder: Path, *overrides: str, callbacks: tuple[Callback, ...] = ())
     return train(experiment, Run(folder)), experiment.system
 
 
+def values_of(one: Any, other: Any) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+    """Pairs of equal name in two systems."""
+    return zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+
+
 def main(folder: Path) -> None:
     """Prints the findings."""
     sizes: list[int] = []
@@ -67,13 +75,14 @@ def main(folder: Path) -> None:
         return original(tensor, *rest, **options)
 
     dist.all_reduce = counted
-    _, ours = trained(folder / "ours", *REGULARISED)
+    _, ours = trained(folder / "ours", *IN_PARTS)
     dist.all_reduce = original
-    _, theirs = trained(folder / "theirs", *REGULARISED, "trainer.strategy=ddp_find_unused_parameters_true")
+    _, theirs = trained(folder / "theirs", *IN_PARTS, THEIRS)
+    (_, whole), (_, theirs_whole) = trained(folder / "a", *REGULARISED), trained(folder / "b", *REGULARISED, THEIRS)
     result, _ = trained(folder / "stopped", "trainer.max_steps=30", callbacks=(SignalOne(),))
-    pairs = zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
     found = {
-        "equal": all(torch.allclose(one, other, rtol=1e-9, atol=1e-12) for one, other in pairs),
+        "equal": all(torch.equal(one, other) for one, other in values_of(whole, theirs_whole)),
+        "close": all(torch.allclose(one, other, rtol=1e-9, atol=1e-12) for one, other in values_of(ours, theirs)),
         "sizes": sizes,
         "generator": sum(p.numel() for p in ours.generator.parameters()),
         "discriminator": sum(p.numel() for p in ours.discriminator.parameters()),

@@ -136,6 +136,7 @@ def test_exchange_is_that_of_ddp_in_one_message_for_each_optimizer_step(tmp_path
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["equal"]
+    assert found["close"]
     # 6 updates of 2 steps of D, each in 2 parts; at the steps 0, 3, 6 and 9 of D R1 takes one of its own, which
     # changes all but the last bias; the last message asks for a stop
     d, g = found["discriminator"], found["generator"]

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
 
 from adversaria.stepping import SteppedModule
 
@@ -24,11 +27,36 @@ BACKEND = "inductor"
 FORMS = 32
 
 
-def compile_passes(system: SteppedModule, choice: bool | str, device: torch.device) -> bool:
-    """Compiles the networks as ``system``'s training step calls them, at their first call; gives whether it did.
+class Compilation(Callback):
+    """Training by compiled passes, from the beginning of a fit to its end.
 
-    All else calls the networks themselves: pictures and scores, whose batches have other sizes, the average, and the
-    terms of the objective, because compiled code cannot be differentiated twice. The weights are the same tensors.
+    Args:
+        choice: see `compiled_passes`.
+    """
+
+    def __init__(self, choice: bool | str) -> None:
+        self.choice, self._stack = choice, ExitStack()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Puts them in place."""
+        self._stack.enter_context(compiled_passes(pl_module, self.choice, pl_module.device))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Takes them away."""
+        self._stack.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Takes them away: there is no end of a fit after an exception."""
+        self._stack.close()
+
+
+@contextmanager
+def compiled_passes(system: SteppedModule, choice: bool | str, device: torch.device) -> Iterator[bool]:
+    """Compiles the networks as ``system``'s training step calls them inside the block; gives whether it does.
+
+    Each is compiled at its first call. All else calls the networks themselves: pictures and scores, whose batches have
+    other sizes, the average, and the terms of the objective, because compiled code cannot be differentiated twice. The
+    weights are the same tensors.
 
     Random numbers inside of a network, such as StyleGAN's noise, are drawn as without compilation. What cannot be
     compiled runs as it is, with one warning.
@@ -39,18 +67,22 @@ def compile_passes(system: SteppedModule, choice: bool | str, device: torch.devi
         device: of the training.
     """
     if choice is False or (choice == "auto" and not _pays(device)):
-        return False
+        yield False
+        return
     torch.compiler.reset()  # or what an earlier run of this process compiled would count against the limit
-    torch._dynamo.config.suppress_errors = True
-    torch._dynamo.config.recompile_limit = FORMS
     kernels = _compiler(choice if isinstance(choice, str) and choice != "auto" else None)
+    before = system.passes, system.before_step
     # Batches have few sizes, and each is worth kernels of its own.
     system.passes = {n: torch.compile(f, backend=kernels, dynamic=False) for n, f in system.passes.items()}
     # What CUDA graphs of an earlier update left in their memory may go. Within one update all of it stays: D's steps
     # use their fakes while G makes others.
     system.before_step = torch.compiler.cudagraph_mark_step_begin
     log.info("the networks are compiled at their first steps, which take longer; compile=false starts at once")
-    return True
+    try:
+        with torch._dynamo.config.patch(suppress_errors=True, recompile_limit=FORMS):
+            yield True
+    finally:
+        system.passes, system.before_step = before
 
 
 def _compiler(mode: str | None) -> Callable[..., Any]:

@@ -146,7 +146,7 @@ class GAN(SteppedModule):
 
         g_loss = self._generator_step(optimizer_g, real[-self.datamodule.batch_size :], labels, values)
         losses = {"loss/discriminator": d_loss, "loss/generator": g_loss}
-        self.end_step(d_loss + g_loss, {**losses, **values, **self._lazy_values})
+        self.end_step(losses, {**values, **self._lazy_values})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what lazy terms last were, so that a run that goes on logs what an uninterrupted one does."""

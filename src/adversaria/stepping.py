@@ -56,19 +56,19 @@ def seed_step(seed: int, rank: int, update: int, rollbacks: int, device: torch.d
 
 
 class RunningLoss:
-    """Adds up losses on the device: NaN and infinity stay in the sum, so one reading covers many steps."""
+    """Keeps losses on the device until one reading covers all: NaN and infinity stay in their sum."""
 
     def __init__(self) -> None:
-        self._sum: Tensor | None = None
+        self._losses: list[Tensor] = []
 
-    def add(self, loss: Tensor) -> None:
-        """Adds a scalar; no synchronisation."""
-        self._sum = loss.detach() if self._sum is None else self._sum + loss.detach()
+    def add(self, *losses: Tensor) -> None:
+        """Takes scalars; no synchronisation, and nothing to launch."""
+        self._losses.extend(loss.detach() for loss in losses)
 
     def is_finite(self) -> bool:
         """Whether every loss since the last call was finite; waits for the device."""
-        total, self._sum = self._sum, None
-        return total is None or math.isfinite(float(total))
+        losses, self._losses = self._losses, []
+        return not losses or math.isfinite(float(torch.stack(losses).sum()))
 
 
 class Stopwatch:
@@ -152,7 +152,7 @@ class SteppedModule(LightningModule):
         self._step_listeners: list[Callback] = []
         self.running_loss = RunningLoss()
         self.clock = Stopwatch()
-        #: values of the last step for the loggers, on the device
+        #: values of the last logged step, on the device
         self.step_values: dict[str, Tensor] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -235,10 +235,11 @@ class SteppedModule(LightningModule):
         self.optim.set_rates(self.trainer.optimizers, self.now, self.remedy("rate_factor"))
         return self.datamodule.decode(batch)
 
-    def end_step(self, loss: Tensor, values: Mapping[str, Tensor]) -> None:
-        """Keeps ``loss`` for the check of finiteness and ``values`` for the loggers."""
-        self.running_loss.add(loss)
-        self.step_values = {name: value.detach() for name, value in values.items()}
+    def end_step(self, losses: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+        """Keeps ``losses`` for the check of finiteness; those and ``values`` for the loggers, if they are due."""
+        self.running_loss.add(*losses.values())
+        if self.log_due:
+            self.step_values = {name: value.detach() for name, value in {**losses, **values}.items()}
 
     def backward_part(self, loss: Tensor) -> Tensor:
         """Adds the gradients of one of ``optim.accumulate`` parts; returns its share of the loss, detached."""

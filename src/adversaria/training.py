@@ -24,7 +24,7 @@ from adversaria.callbacks import Checkpoint, Evaluation, Health
 from adversaria.callbacks.checkpoint import AtomicIO
 from adversaria.callbacks.ema import sampler_of
 from adversaria.callbacks.lookup import callback_of
-from adversaria.compilation import compile_passes
+from adversaria.compilation import Compilation
 from adversaria.config import Plain, check_train_config
 from adversaria.data.module import DataModule
 from adversaria.diagnosis import Finding
@@ -103,10 +103,10 @@ def train(experiment: Experiment, run: Run) -> Plain:
     while True:
         resume = read_checkpoint(run.last)["global_step"] if run.last.is_file() else 0
         trainer = make_trainer(experiment, run, resume)
-        compile_passes(experiment.system, experiment.config["compile"], trainer.strategy.root_device)
+        device = trainer.strategy.root_device
         if experiment.metrics is not None:
-            experiment.metrics.prepare(experiment.data, trainer.strategy.root_device)
-        cost.reset_peak_memory(trainer.strategy.root_device)
+            experiment.metrics.prepare(experiment.data, device)
+        cost.reset_peak_memory(device)
         if (checkpoint := callback_of(trainer, Checkpoint)) is not None:
             checkpoint.deadline = deadline
         status, cause = _fit(trainer, experiment, run)
@@ -139,14 +139,14 @@ def _fit(trainer: Trainer, experiment: Experiment, run: Run) -> tuple[str, Findi
 
 
 def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
-    """Lightning's Trainer with our callbacks, loggers, precision and atomic checkpoints."""
+    """Lightning's Trainer with our callbacks, loggers, precision, compilation and atomic checkpoints."""
     config, trust = experiment.config, experiment.trust
     parts = {"run_dir": str(run.path), "save_dir": str(run.path), "resume_step": resume_step}
     evaluation = next((c for c in experiment.callbacks if isinstance(c, Evaluation)), None)
     evaluates = evaluation is not None and evaluation.metrics is not None
     make = functools.partial(
         construct,
-        callbacks=experiment.callbacks,
+        callbacks=[Compilation(config["compile"]), *experiment.callbacks],
         logger=list(construct(config["logger"], "logger", trust, **parts).values()) or False,
         profiler=NoProfiler(),
         default_root_dir=str(run.path),

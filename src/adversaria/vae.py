@@ -87,8 +87,7 @@ class VAE(SteppedModule):
         loss = reconstruction + self.beta * divergence
         self.backward_part(loss)
         self.step_counted(self.optimizers())
-        values = {"loss/elbo": loss, "loss/divergence": divergence, "loss/squared_error": error}
-        self.end_step(loss, values)
+        self.end_step({"loss/elbo": loss}, {"loss/divergence": divergence, "loss/squared_error": error})
 
     @torch.no_grad()
     def previews(self, reals: Tensor) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adversaria.data.images import Pixels
+from adversaria.data.record import forget, recorded
 from adversaria.errors import UserError
 
 try:
@@ -74,7 +75,8 @@ def get(folder: Path, name: str, key: dict[str, Any], write: Callable[[Path], Wr
         folder: of all entries; made if missing.
         name: a word for people who look into the folder.
         key: plain values; other values, another entry.
-        write: writes raw uint8 rows to the path it is given and returns what they are.
+        write: writes raw uint8 rows to the path it is given and returns what they are. After it was cut off it may be
+            given the same path again, if it has left a record beside it (see `record`).
 
     Raises:
         UserError: the folder cannot be written to, or the disk is full.
@@ -89,10 +91,12 @@ def get(folder: Path, name: str, key: dict[str, Any], write: Callable[[Path], Wr
         with locked(folder / f".{place.name}.lock") as alone:
             # Another process may have made it while this one waited.
             if (entry := _open(place, key)) is None:
-                if alone:  # then what is unfinished was left by a process that was killed
-                    for leftover in folder.glob(f".{place.name}.*.tmp"):
+                # Alone, what is unfinished was left by a process that was killed.
+                unfinished = folder / f".{place.name}.{'unfinished' if alone else uuid.uuid4().hex}.tmp"
+                for leftover in folder.glob(f".{place.name}.*.tmp") if alone else ():
+                    if leftover != unfinished or not recorded(leftover):
                         shutil.rmtree(leftover, ignore_errors=True)
-                _build(place, key, write)
+                _build(place, key, write, unfinished)
                 entry = _open(place, key)
     except OSError as error:
         raise UserError(
@@ -143,9 +147,8 @@ def _open(place: Path, key: dict[str, Any]) -> Entry | None:
     return None
 
 
-def _build(place: Path, key: dict[str, Any], write: Callable[[Path], Written]) -> None:
-    unfinished = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
-    unfinished.mkdir()
+def _build(place: Path, key: dict[str, Any], write: Callable[[Path], Written], unfinished: Path) -> None:
+    unfinished.mkdir(exist_ok=True)
     try:
         written = write(unfinished / _SAMPLES)
         samples = np.memmap(unfinished / _SAMPLES, np.uint8, "r", shape=written.shape)
@@ -164,12 +167,18 @@ def _build(place: Path, key: dict[str, Any], write: Callable[[Path], Written]) -
         if written.labels is not None:
             np.save(unfinished / _LABELS, written.labels, allow_pickle=False)
         (unfinished / _META).write_text(json.dumps(meta, indent=2), "utf-8")
+        forget(unfinished / _SAMPLES)
         for file in unfinished.iterdir():
             _sync(file)
         _sync(unfinished)
         _move(unfinished, place)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    except BaseException as error:
+        # Whoever presses Ctrl-C may want to go on later; what failed would fail again.
+        if isinstance(error, Exception) or not recorded(unfinished):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        else:
+            logger.info("what is decoded by now is kept for the next start, in %s", unfinished)
+        raise
 
 
 def _move(unfinished: Path, place: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shutil
@@ -20,6 +21,7 @@ from adversaria.data.cache import Written
 from adversaria.data.images import Fit, Pixels
 from adversaria.data.layout import Layout
 from adversaria.data.pictures import Item, Pictures
+from adversaria.data.record import BuildRecord, forget
 from adversaria.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,8 @@ def decode_all(
 ) -> Written:
     """Decodes every image into ``path``: raw uint8 rows ``[H, W, C]`` in the layout's order.
 
-    Unreadable images are named in a warning and left out.
+    Unreadable images are named in a warning and left out. What an earlier call, cut off, has put on record beside
+    ``path`` is not decoded again (see `record`).
 
     Args:
         pictures: what to decode.
@@ -51,17 +54,28 @@ def decode_all(
         UserError: images differ in size and ``size`` is None; more than 1% are unreadable; the disk is too small.
     """
     decoder = RowDecoder(size, channels, fit, where)
-    decoder.settle(pictures.items())
     total = len(pictures.layout.names)
-    _require_space(path.parent, total * decoder.row_bytes)
-    logger.info("decoding %s images of %s, once", f"{total:,}", where)
+    if (record := BuildRecord.beside(path)) is None:
+        decoder.settle(pictures.items())
+        record = BuildRecord(0, decoder.shape)
+        _require_space(path.parent, total * decoder.row_bytes)
+        path.touch()
+        logger.info("decoding %s images of %s, once", f"{total:,}", where)
+    else:
+        decoder.take(record.shape)
+        logger.info("decoding %s images of %s, the %s that are left", f"{total:,}", where, f"{total - record.done:,}")
     try:
-        unreadable = _write(decoder, pictures, path)
+        _write(decoder, pictures, path, record)
     except ColourFound:
         # Known only now, and rare: all images up to here were grey.
+        forget(path)
         decoder.channels = 3
-        unreadable = _write(decoder, pictures, path)
+        record = BuildRecord(0, decoder.shape)
+        _write(decoder, pictures, path, record)
+    unreadable = record.unreadable
     _judge(unreadable, pictures.layout, where)
+    if unreadable:
+        forget(path)  # what follows moves rows
     return _without(unreadable, pictures, path, (total, *decoder.shape))
 
 
@@ -105,6 +119,10 @@ class RowDecoder:
             return
         raise UserError(f"data.root={self.where} holds no readable image: all of them are damaged")
 
+    def take(self, shape: tuple[int, int, int]) -> None:
+        """Makes rows of ``shape``, as it did before."""
+        self.height_width, self.channels = shape[:2], shape[2]
+
     def rows(self, chunk: list[Item]) -> _Rows:
         """Of each of several images."""
         return [(item.position, self.row(item)) for item in chunk]
@@ -128,26 +146,26 @@ class RowDecoder:
         return images.pixels(image, self.channels)
 
 
-def _write(decoder: RowDecoder, pictures: Pictures, path: Path) -> dict[int, str]:
-    """Writes all rows; the unreadable ones' positions and reasons."""
-    unreadable: dict[int, str] = {}
+def _write(decoder: RowDecoder, pictures: Pictures, path: Path, record: BuildRecord) -> None:
+    """Writes the rows of all images that ``record`` lacks, and says there which are unreadable."""
     total = len(pictures.layout.names)
+    left = itertools.islice(pictures.items(), record.done, None)
     with (
-        path.open("wb") as file,
-        tqdm(total=total, desc="decoding", unit="image", disable=None) as bar,
-        closing(_in_parallel(decoder.rows, _chunks(pictures.items()))) as decoded,
+        path.open("r+b") as file,
+        tqdm(total=total, initial=record.done, desc="decoding", unit="image", disable=None) as bar,
+        closing(_in_parallel(decoder.rows, _chunks(left))) as decoded,
     ):
         for results in decoded:
             for position, row in results:
                 if isinstance(row, str):
-                    unreadable[position] = row
+                    record.unreadable[position] = row
                     continue
                 # Not through a memory map: on a full disk that ends the process instead of raising OSError.
                 file.seek(position * decoder.row_bytes)
                 file.write(row.data if row.flags.c_contiguous else row.tobytes())
             bar.update(len(results))
+            record.advance(len(results), file, path)
         file.truncate(total * decoder.row_bytes)
-    return unreadable
 
 
 def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -106,6 +106,8 @@ class SpectralNorm(nn.Module):
                 self.prepared = None
             else:
                 estimate = self._standing(weight)
+            if torch.compiler.is_compiling():
+                return _quotient(weight, estimate, self.transposed)
             divided: Tensor = _Divided.apply(weight, *estimate, self.transposed)
             return divided
 
@@ -184,6 +186,12 @@ def _divided(vectors: list[Tensor], norms: Tensor) -> Sequence[Tensor]:
 def _owners(lengths: tuple[int, ...], device: torch.device) -> Tensor:
     """For vectors joined to one, the number of the vector that each entry belongs to, ``[sum(lengths)]``."""
     return torch.tensor([k for k, n in enumerate(lengths) for _ in range(n)], device=device)
+
+
+def _quotient(weight: Tensor, estimate: Estimate, transposed: bool) -> Tensor:
+    """What `_Divided` gives, for compilers: they fuse the operations themselves, and fail where a Function's backward
+    leaves autocast."""
+    return weight / (estimate.u * (_matrix(weight, transposed, weight) @ estimate.v)).sum()
 
 
 class _Divided(torch.autograd.Function):
