@@ -26,11 +26,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from tables import as_table
-from turns import config_of, fit
+from turns import Ends, config_of, fit
 
 from adversaria.data.folder import ImageFolder
 from adversaria.data.mapped import place_of
@@ -95,17 +94,6 @@ def drop_map(data: DataModule) -> None:
         os.close(descriptor)
 
 
-class Clock(Callback):
-    """When each step ended."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Notes the time."""
-        self.ends.append(time.perf_counter())
-
-
 def demand(root: Path, size: int, batch: int, steps: int, cache: Path) -> float:
     """Reals a second that dcgan trains on; the first step warms up."""
     config = config_of(
@@ -113,9 +101,9 @@ def demand(root: Path, size: int, batch: int, steps: int, cache: Path) -> float:
         f"data.cache_dir={cache}", "data.channels=3", "data.storage=memory", "logger=none",
         f"trainer.max_steps={steps + 1}",
     )  # fmt: skip
-    experiment, clock = build_experiment(config), Clock()
-    fit(experiment, clock)
-    seconds = statistics.median(after - before for before, after in itertools.pairwise(clock.ends[: steps + 1]))
+    experiment, steps_ended = build_experiment(config), Ends()
+    fit(experiment, steps_ended)
+    seconds = statistics.median(after - before for before, after in itertools.pairwise(steps_ended.ends[: steps + 1]))
     return batch * int(experiment.system.batches_per_step) / seconds
 
 

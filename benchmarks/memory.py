@@ -21,12 +21,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.pytorch.callbacks import Callback
+from turns import Ends
 
 from adversaria import cost
 from adversaria.inprocess import compose
@@ -57,26 +55,13 @@ WARM_UP = 1
 RETURNED = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
-class Clock(Callback):
-    """Notes when each update ended."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        """Waits for the device first."""
-        if trainer.strategy.root_device.type == "cuda":
-            torch.cuda.synchronize()
-        self.ends.append(time.perf_counter())
-
-
 def measure(overrides: list[str]) -> dict[str, float]:
     """MiB and seconds an update, in this process."""
     logging.getLogger("adversaria").setLevel(logging.WARNING)
     config = compose(*overrides)
     config["callbacks"], config["logger"] = {}, {}
     experiment = build_experiment(config)
-    experiment.callbacks.append(clock := Clock())
+    experiment.callbacks.append(updates := Ends())
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(experiment, Run(Path(folder)), 0)
         device = trainer.strategy.root_device
@@ -84,7 +69,7 @@ def measure(overrides: list[str]) -> dict[str, float]:
         before = cost.peak_memory(device) if device.type == "cpu" else 0.0
         trainer.fit(experiment.system, datamodule=experiment.data)
         peak = cost.peak_memory(device) - before
-    times = [b - a for a, b in zip(clock.ends[WARM_UP - 1 :], clock.ends[WARM_UP:], strict=False)]
+    times = [b - a for a, b in zip(updates.ends[WARM_UP - 1 :], updates.ends[WARM_UP:], strict=False)]
     return {"mib": peak, "seconds": statistics.median(times)}
 
 

@@ -28,6 +28,17 @@ def clock() -> float:
     return time.perf_counter()
 
 
+class Ends(Callback):
+    """Notes when each update ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Reads the clock."""
+        self.ends.append(clock())
+
+
 def config_of(*overrides: str) -> Plain:
     """The config of a run whose pictures, checkpoints and progress bar, rare and no part of a step, are left out."""
     config = compose(*overrides, "metrics=none")

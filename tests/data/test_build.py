@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adversaria.data import images, record
+from adversaria.data import cache, images, record
 from adversaria.data.folder import ImageFolder
 
 Make = Callable[..., ImageFolder]
@@ -124,6 +124,20 @@ def test_unreadable_images_before_the_cut_are_remembered(
     data.prepare()
     assert data.split("train").samples[:, 0, 0, 0].tolist() == [k for k in range(250) if k != 10]
     assert "1 unreadable images are left out" in data.description()
+
+
+def test_nothing_is_kept_where_there_are_no_locks(
+    photos: Path,
+    tmp_path: Path,
+    folder: Make,
+    cut_off: Callable[[int, BaseException], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cache, "fcntl", None)
+    cut_off(90, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        folder(photos, channels=1).prepare()
+    assert not list((tmp_path / "cache").glob(".*.tmp"))
 
 
 def test_a_changed_folder_starts_over(

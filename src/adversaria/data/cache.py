@@ -91,12 +91,7 @@ def get(folder: Path, name: str, key: dict[str, Any], write: Callable[[Path], Wr
         with locked(folder / f".{place.name}.lock") as alone:
             # Another process may have made it while this one waited.
             if (entry := _open(place, key)) is None:
-                # Alone, what is unfinished was left by a process that was killed.
-                unfinished = folder / f".{place.name}.{'unfinished' if alone else uuid.uuid4().hex}.tmp"
-                for leftover in folder.glob(f".{place.name}.*.tmp") if alone else ():
-                    if leftover != unfinished or not recorded(leftover):
-                        shutil.rmtree(leftover, ignore_errors=True)
-                _build(place, key, write, unfinished)
+                _build(place, key, write, alone)
                 entry = _open(place, key)
     except OSError as error:
         raise UserError(
@@ -147,7 +142,12 @@ def _open(place: Path, key: dict[str, Any]) -> Entry | None:
     return None
 
 
-def _build(place: Path, key: dict[str, Any], write: Callable[[Path], Written], unfinished: Path) -> None:
+def _build(place: Path, key: dict[str, Any], write: Callable[[Path], Written], alone: bool) -> None:
+    """Makes the entry; goes on from what a process that was killed has left, where this one is ``alone``."""
+    unfinished = place.with_name(f".{place.name}.{'unfinished' if alone else uuid.uuid4().hex}.tmp")
+    for leftover in place.parent.glob(f".{place.name}.*.tmp") if alone else ():
+        if leftover != unfinished or not recorded(leftover):
+            shutil.rmtree(leftover, ignore_errors=True)
     unfinished.mkdir(exist_ok=True)
     try:
         written = write(unfinished / _SAMPLES)
@@ -173,8 +173,9 @@ def _build(place: Path, key: dict[str, Any], write: Callable[[Path], Written], u
         _sync(unfinished)
         _move(unfinished, place)
     except BaseException as error:
-        # Whoever presses Ctrl-C may want to go on later; what failed would fail again.
-        if isinstance(error, Exception) or not recorded(unfinished):
+        # Whoever presses Ctrl-C may want to go on later; what failed would fail again. Without locks nobody would know
+        # whether what lies there is still being written.
+        if isinstance(error, Exception) or not (alone and recorded(unfinished)):
             shutil.rmtree(unfinished, ignore_errors=True)
         else:
             logger.info("what is decoded by now is kept for the next start, in %s", unfinished)

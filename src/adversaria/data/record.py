@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
+
+from adversaria.runs import write_json
 
 #: of the file beside the rows
 NAME = "record.json"
@@ -21,6 +23,7 @@ class BuildRecord:
         done: images of the pass whose rows are on the disk.
         shape: ``[H, W, C]`` of the rows.
         unreadable: row and reason of the images that could not be decoded.
+        saved: what ``done`` is in the file.
     """
 
     done: int
@@ -51,9 +54,7 @@ class BuildRecord:
         file.flush()
         os.fsync(file.fileno())
         self.saved = self.done
-        unfinished = rows.with_name(f"{NAME}.tmp")
-        unfinished.write_text(json.dumps({k: v for k, v in asdict(self).items() if k != "saved"}), "utf-8")
-        unfinished.replace(rows.with_name(NAME))
+        write_json(rows.with_name(NAME), {"done": self.done, "shape": self.shape, "unreadable": self.unreadable})
 
 
 def forget(rows: Path) -> None:
