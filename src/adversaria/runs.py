@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -13,10 +12,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from adversaria.config import Plain, flatten
 from adversaria.errors import UserError
+from adversaria.files import write_json, write_text
 
 #: what the stored config of a run and that of its continuation may differ in
 MAY_CHANGE = (
@@ -35,7 +34,7 @@ MAY_CHANGE = (
 )
 _TEXTS = ("overrides.txt", "environment.txt", "config.yaml")
 #: what a start that was killed before it wrote its config may have left
-_BEFORE_CONFIG = {".lock", *_TEXTS, *(f".{name}.tmp" for name in _TEXTS)}
+_BEFORE_CONFIG = {".lock", *_TEXTS}
 
 
 class Run:
@@ -61,7 +60,7 @@ class Run:
             UserError: the folder is another run's, somebody trains in it, or it cannot be written.
         """
         fresh = not self.exists
-        if fresh and self.path.is_dir() and {file.name for file in self.path.iterdir()} - _BEFORE_CONFIG:
+        if fresh and self.path.is_dir() and self._holds_more():
             raise UserError(f"run_dir={self.path} holds files but no run; choose an empty or a new folder")
         if not fresh:
             self.check_same(config)
@@ -80,9 +79,9 @@ class Run:
                 raise UserError(
                     f"another process trains in {self.path}; wait for it or choose another run_dir"
                 ) from error
-            write_atomically(self.overrides, "".join(f"{line}\n" for line in overrides))
-            write_atomically(self.path / "environment.txt", environment())
-            write_atomically(self.config, _dump(config))
+            write_text(self.overrides, "".join(f"{line}\n" for line in overrides))
+            write_text(self.path / "environment.txt", environment())
+            write_text(self.config, _dump(config))
             try:
                 yield
             except UserError:
@@ -91,6 +90,11 @@ class Run:
                     shutil.rmtree(self.path)
                     self._remove_made()
                 raise
+
+    def _holds_more(self) -> bool:
+        """Whether more lies in the folder than a start may have left that was killed before it wrote its config."""
+        names = {file.name for file in self.path.iterdir()} - _BEFORE_CONFIG
+        return any(not (name.startswith(".") and name.endswith(".tmp")) for name in names)
 
     def make(self, *, new: bool = False) -> None:
         """Makes the folder and those above it; with ``new`` it must not exist."""
@@ -222,30 +226,8 @@ def environment() -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes plain values as JSON, whole or not at all; what is not finite becomes null."""
-    write_atomically(path, json.dumps(_without_nan(value), indent=2) + "\n")
-
-
 def _dump(config: Plain) -> str:
     import yaml
 
     text: str = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     return text
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value

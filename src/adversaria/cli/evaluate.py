@@ -28,8 +28,8 @@ def main() -> int:
 
 def job(config: Plain) -> int:
     """Opens what is to be scored and what it is compared with, scores, prints and writes."""
+    from adversaria.files import write_json
     from adversaria.metrics.fingerprint import fingerprint_id
-    from adversaria.runs import write_json
     from adversaria.scoring import score
 
     _check(config)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from adversaria.runs import write_json
+from adversaria.files import write_json
 
 #: of the file beside the rows
 NAME = "record.json"

@@ -1,0 +1,55 @@
+"""Text that came from a file, made fit for a screen, a page or the name of a file."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from adversaria.errors import UserError
+
+#: characters that some file system refuses in a name, or that a shell, a path or a log reads as something else
+_UNFIT = re.compile(r'[<>:"/\\|?*\s=,\[\]{}()\'$&;!`#~^%]+')
+#: names that Windows keeps for devices
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
+_LONGEST_NAME = 120
+
+
+def shown(text: object, longest: int = 200) -> str:
+    """``text`` as one line that a terminal or a page can only show: no control characters, no escapes, no change of the
+    direction of writing, and not longer than ``longest`` characters. Bytes that are not UTF-8 are escaped.
+    """
+    characters = []
+    for character in str(text)[: longest + 1]:
+        category = unicodedata.category(character)
+        if category == "Cs" and 0xDC80 <= ord(character) <= 0xDCFF:  # a byte of a name that is not UTF-8
+            characters.append(f"\\x{ord(character) - 0xDC00:02x}")
+        elif category.startswith("C") or category in ("Zl", "Zp"):
+            characters.append(character.encode("unicode_escape", "backslashreplace").decode())
+        else:
+            characters.append(character)
+    line = "".join(characters)
+    return line if len(line) <= longest else f"{line[: longest - 3]}..."
+
+
+def as_file_name(text: object, longest: int = 40) -> str:
+    """``text`` as a part of a file's name: what some file system or shell refuses becomes ``_``; never empty."""
+    name = _UNFIT.sub("_", shown(text, longest).replace("\\", "_")).strip("._- ")
+    return name or "_"
+
+
+def check_name(key: str, name: object) -> None:
+    """Raises UserError unless ``name`` can be the name of one file or folder, on every system."""
+    if not isinstance(name, str):
+        raise UserError(f"{key}={shown(name)} is not text")
+    wrong = (
+        not name
+        or name != shown(name, _LONGEST_NAME)
+        or name.strip(" .") != name
+        or any(character in '<>:"/\\|?*' for character in name)
+        or _DEVICES.match(name)
+    )
+    if wrong:
+        raise UserError(
+            f"{key}={shown(name)!r} cannot be the name of a folder; take letters, digits, '-', '_' and '.' between them, "
+            f"at most {_LONGEST_NAME}"
+        )
