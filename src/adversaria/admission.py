@@ -11,12 +11,15 @@ from __future__ import annotations
 import collections.abc
 import functools
 import inspect
+import pkgutil
+import re
 import types
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Union
 
+from adversaria.config import conf_dir
 from adversaria.errors import UserError
 from adversaria.text import shown
 
@@ -57,6 +60,7 @@ _OPTIMIZER = Kind("an optimizer", "torch.optim.Optimizer", ("torch.optim", "adve
 _DETECTOR = Kind("a detector", "adversaria.diagnosis.Detector", ("adversaria.diagnosis",))
 _SCHEDULE = Kind("a schedule", "adversaria.optim.Schedule", ("adversaria.optim",))
 _RAMP = Kind("a ramp", "collections.abc.Callable", ("adversaria.schedules",), own=True)
+_LATENT = Kind("a distribution of latents", "adversaria.layers.Latent", ("adversaria.layers",), own=True)
 _STRATEGY = Kind(
     "a strategy", "lightning.pytorch.strategies.Strategy", ("adversaria.parallel",), ("lightning.pytorch.strategies",)
 )
@@ -68,7 +72,7 @@ NESTED = (
     _DETECTOR,
     _SCHEDULE,
     _RAMP,
-    Kind("a distribution of latents", "adversaria.layers.latent.Latent", ("adversaria.layers",), own=True),
+    _LATENT,
     Kind("a loss of D", "adversaria.losses.DiscriminatorLoss", ("adversaria.losses",), own=True, functions=True),
     Kind("a loss of G", "adversaria.losses.GeneratorLoss", ("adversaria.losses",), own=True, functions=True),
     Kind("an extractor", "adversaria.metrics.Extractor", ("adversaria.metrics",), own=True),
@@ -106,6 +110,7 @@ PLACES: Mapping[str, Place] = {
         "spec seed loss penalty augment optim",
         own=True,
     ),
+    "model.latent": Place((_LATENT,)),
     "loss": _place("a loss", "adversaria.losses.AdversarialLoss", ["adversaria.losses"], "spec", own=True),
     "penalty": _place(
         _PENALTY,
@@ -127,7 +132,7 @@ PLACES: Mapping[str, Place] = {
         "a callback",
         "lightning.pytorch.callbacks.Callback",
         ["adversaria.callbacks"],
-        "metrics config",
+        "metrics config trust",
         named=True,
         foreign=("lightning.pytorch.callbacks",),
     ),
@@ -151,6 +156,13 @@ PLACES: Mapping[str, Place] = {
 }
 
 
+def place_at(path: str) -> Place:
+    """The place at ``path``, or one that takes plain values alone; below ``model`` stand networks."""
+    if path in PLACES:
+        return PLACES[path]
+    return Place((_NETWORK,), frozenset({"spec"})) if path.startswith("model.") else Place()
+
+
 class _Everything(Collection[str]):
     """Contains every name."""
 
@@ -166,6 +178,31 @@ class _Everything(Collection[str]):
 
 #: for `Trust.stored`: a config that comes out of a file as a whole
 EVERYTHING = _Everything()
+
+
+class AllBut(_Everything):
+    """For `Trust.stored`: every name but those of this machine.
+
+    Args:
+        names: what this machine's own configs and this command line name.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = frozenset(names)
+
+    def __contains__(self, name: object) -> bool:
+        return name not in self._names
+
+
+def brought_by_run(overrides: Sequence[str]) -> Collection[str]:
+    """What a run's stored overrides may have named: all but what stands in ``conf/`` or was typed now.
+
+    Args:
+        overrides: of this command line, without the stored ones.
+    """
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in conf_dir().rglob("*.yaml")]
+    found = re.findall(r"_target_[\"']?\s*[:=]\s*[\"']?([\w.]+)", "\n".join([*texts, *overrides]))
+    return AllBut(found)
 
 
 @dataclass(frozen=True)
@@ -201,20 +238,19 @@ class Trust:
         Raises:
             UserError: the place takes no object, or not this one; or there is no such name.
         """
-        from hydra.utils import get_object
-
         where = f"{path}._target_={shown(name)}"
         if not kinds:
             raise UserError(f"{where} stands where a plain value belongs; write a number, a text or a list there")
         wanted = " or ".join(dict.fromkeys(kind.words for kind in kinds))
         refusal = f"{where} is not {wanted} that a config may name here{self._hint(name, kinds)}"
         rooms = {room for kind in kinds for room in self.rooms(kind, name)} if isinstance(name, str) else set()
-        if not any(name.startswith(f"{'.'.join(room.split('.')[:2])}.") for room in rooms):
+        inside = any(name.startswith(f"{'.'.join(room.split('.')[:2])}.") for room in rooms)
+        if not inside or not all(part.isidentifier() for part in name.split(".")):
             raise UserError(refusal)
         try:
-            target = get_object(name)
-        except Exception as error:
-            reason = shown(str(error.__cause__ or error).partition("\n")[0])
+            target = pkgutil.resolve_name(name)
+        except Exception as error:  # whatever a user's own module raises while it is imported
+            reason = shown(str(error).partition("\n")[0])
             raise UserError(f"{where} cannot be imported ({reason}); correct the name") from error
         if not any(_is_at_home(target, self.rooms(kind, name)) and _is_of(target, kind) for kind in kinds):
             raise UserError(refusal)
@@ -287,9 +323,7 @@ def _kinds_of_callable(hint: Any, arguments: tuple[Any, ...], home: str) -> tupl
 
 @functools.cache
 def _resolve(name: str) -> Any:
-    from hydra.utils import get_object
-
-    return get_object(name)
+    return pkgutil.resolve_name(name)
 
 
 def _is_at_home(target: Any, rooms: Sequence[str]) -> bool:

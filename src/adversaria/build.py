@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import pkgutil
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Union
 
-from hydra.utils import get_object
-
-from adversaria.admission import PLACES, Kind, Place, Trust, kinds_of
+from adversaria.admission import PLACES, Kind, Trust, kinds_of, place_at
 from adversaria.config import Plain, near
 from adversaria.errors import UserError
 
@@ -40,7 +39,7 @@ def check(node: Any, path: str, trust: Sequence[str] | Trust = ()) -> None:
     Raises:
         UserError: names the key, and near matches of a mistyped one.
     """
-    place = PLACES.get(path, Place())
+    place = place_at(path)
     if place.kinds and isinstance(node, dict):
         entries = node.items() if place.named else [("", node)] if node else []
         for name, entry in entries:
@@ -109,7 +108,7 @@ def _construct(node: Any, path: str, parts: Mapping[str, Any]) -> Any:
     built = {key: _construct(value, f"{path}.{key}", parts) for key, value in node.items() if key not in _SPECIAL}
     if "_target_" not in node:
         return built
-    target = get_object(node["_target_"])
+    target = pkgutil.resolve_name(node["_target_"])
     if node.get("_partial_"):
         return functools.partial(target, **built)
     parameters, _ = _signature(target)

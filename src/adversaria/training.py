@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 
 from adversaria import cost
+from adversaria.admission import Trust
 from adversaria.api import read_checkpoint
 from adversaria.build import build_system, check, construct
 from adversaria.callbacks import Checkpoint, Evaluation, Health
@@ -48,24 +49,25 @@ class Experiment:
     """The parts of a run that are the same wherever its folder will be."""
 
     config: Plain
-    trust: Sequence[str]
+    trust: Trust
     data: DataModule
     system: SteppedModule
     metrics: Any
     callbacks: list[Callback]
 
 
-def build_experiment(config: Plain, data: DataModule | None = None) -> Experiment:
+def build_experiment(config: Plain, data: DataModule | None = None, stored: Collection[str] = ()) -> Experiment:
     """Checks the whole config, prepares the data and builds system and metrics; writes to no run folder.
 
     Args:
         config: plain and resolved.
         data: prepared, where they are there already.
+        stored: names that a file brought into the config, see `adversaria.admission.Trust`.
 
     Raises:
         UserError: whatever the user has to put right first.
     """
-    trust = config["trust"]
+    trust = Trust(config["trust"], stored)
     check_train_config(config)
     for group, node in {**config, "trainer": trainer_node(config)}.items():
         check(node, group, trust)
@@ -86,7 +88,7 @@ def build_experiment(config: Plain, data: DataModule | None = None) -> Experimen
         )
     metrics = construct(config["metrics"], "metrics", trust, spec=data.spec) if config["metrics"] else None
     stored = {key: value for key, value in config.items() if key != "trust"}
-    callbacks = construct(config["callbacks"], "callbacks", trust, metrics=metrics, config=stored)
+    callbacks = construct(config["callbacks"], "callbacks", trust, metrics=metrics, config=stored, trust=trust)
     return Experiment(config, trust, data, system, metrics, list(callbacks.values()))
 
 
@@ -112,7 +114,7 @@ def train(experiment: Experiment, run: Run) -> Plain:
         status, cause = _fit(trainer, experiment, run)
         if not isinstance(cause, Finding) or not roll_back(trainer, run, cause):
             return _result(status, cause, trainer, experiment, run)
-        again = build_experiment(experiment.config, experiment.data)
+        again = build_experiment(experiment.config, experiment.data, experiment.trust.stored)
         again.callbacks += experiment.callbacks[len(again.callbacks) :]  # those that no config names
         experiment = again
 

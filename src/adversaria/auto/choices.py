@@ -11,6 +11,7 @@ from adversaria.build import check, construct
 from adversaria.config import Plain, check_train_config
 from adversaria.data.survey import Survey
 from adversaria.errors import UserError
+from adversaria.text import shown
 
 T = TypeVar("T")
 
@@ -87,9 +88,12 @@ def settle(config: Plain, overrides: Iterable[str], stored: Plain | None) -> tup
     earlier = (stored or {}).get("auto", {}).get("choices") or auto.choices
     settled = copy.deepcopy(config)
     if earlier is not None:
+        known = {key for keys in auto.fields.values() for key in keys}
+        if odd := next((key for key, value in earlier.items() if key not in known or isinstance(value, dict)), None):
+            raise UserError(f"auto.choices.{shown(odd)} of the stored config is nothing that auto chooses; remove it")
         settled["auto"]["choices"] = dict(earlier)
         for key, value in earlier.items():
-            if not _is_given(key, given):
+            if not _is_given(key, given) and _get(config, key, _ABSENT) is not _ABSENT:
                 _set(settled, key, value)
         return settled, [f"{key}={_shown(value)}: as chosen when the run began" for key, value in earlier.items()]
     places = _places(auto, config)
