@@ -52,7 +52,7 @@ _TORCH_LAYERS = tuple(
     f"torch.nn.modules.{name}"
     for name in ("activation", "batchnorm", "conv", "dropout", "flatten", "instancenorm", "linear", "normalization")
 ) + tuple(f"torch.nn.modules.{name}" for name in ("padding", "pixelshuffle", "pooling", "upsampling"))
-_NETWORKS = ("adversaria.models", "adversaria.layers", *_TORCH_LAYERS)
+_NETWORKS = ("adversaria.models", "adversaria.layers.packing", *_TORCH_LAYERS)
 _PENALTY = "a term, constraint or reparametrisation"
 
 _NETWORK = Kind("a network", "torch.nn.Module", _NETWORKS, ("torch.nn.modules",), own=True)
