@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from adversaria.checkpoints import read_checkpoint
 from adversaria.errors import UserError
 from adversaria.runs import Run
 
@@ -67,9 +68,6 @@ class WarmStart(Callback):
         Raises:
             UserError: the file is no checkpoint, or shares no weight with these networks.
         """
-        # Not above: it imports what this package consists of.
-        from adversaria.api import read_checkpoint
-
         own = _network_tensors(system)
         found = _stored(read_checkpoint(self.checkpoint), system, self.weights)
         taken = _fitting(own, found)
