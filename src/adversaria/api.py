@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,38 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adversaria.callbacks.checkpoint import FORMAT_VERSION
+from adversaria.checkpoints import read_checkpoint
 from adversaria.errors import UserError
 from adversaria.layers import standing_statistics
 from adversaria.metrics.fingerprint import RUNNING
 from adversaria.restore import restore_sampler
-from adversaria.runs import find_checkpoint
 from adversaria.sampling import BLOCK, Draw, evaluating, traverse
 from adversaria.types import DataSpec
 
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint's content on the CPU; nothing in the file is run.
-
-    Raises:
-        UserError: no checkpoint, cut off, of a foreign format, or with code in it.
-    """
-    path = find_checkpoint(path)
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} holds more than tensors and plain values and could run code; it is not loaded"
-        ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is cut off or no checkpoint; take best.ckpt beside it or train again") from error
-    version = checkpoint.get("format_version") if isinstance(checkpoint, dict) else None
-    if version != FORMAT_VERSION:
-        raise UserError(
-            f"{path} has format version {version}, but this adversaria reads version {FORMAT_VERSION}; use the"
-            " adversaria that wrote it"
-        )
-    return checkpoint  # type: ignore[no-any-return]
+__all__ = ["Sampler", "load", "read_checkpoint"]
 
 
 class Sampler:

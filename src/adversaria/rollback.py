@@ -14,10 +14,9 @@ from typing import Any
 import torch.distributed as dist
 from lightning import Trainer
 
-from adversaria.api import read_checkpoint
 from adversaria.callbacks import Evaluation, Guard
-from adversaria.callbacks.checkpoint import AtomicIO
 from adversaria.callbacks.lookup import callback_of
+from adversaria.checkpoints import AtomicIO, read_checkpoint
 from adversaria.diagnosis import Finding
 from adversaria.runs import Run
 

@@ -19,12 +19,11 @@ from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 
 from adversaria import cost
 from adversaria.admission import Trust
-from adversaria.api import read_checkpoint
 from adversaria.build import build_system, check, construct
 from adversaria.callbacks import Checkpoint, Evaluation, Health
-from adversaria.callbacks.checkpoint import AtomicIO
 from adversaria.callbacks.ema import sampler_of
 from adversaria.callbacks.lookup import callback_of
+from adversaria.checkpoints import AtomicIO, read_checkpoint
 from adversaria.compilation import Compilation
 from adversaria.config import Plain, check_train_config
 from adversaria.data.module import DataModule

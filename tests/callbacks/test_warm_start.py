@@ -103,7 +103,9 @@ def test_singular_vectors_go_with_their_weight_or_not_at_all(tmp_path: Path) -> 
 
     source, target = System(10), System(4)
     file = tmp_path / "source.ckpt"
-    torch.save({"format_version": 1, "state_dict": source.state_dict()}, file)
+    spec = {"shape": [2], "num_classes": None, "value_range": [-1, 1], "modality": "points"}
+    rest = {"format_version": 1, "config": {}, "spec": spec, "global_step": 0, "images_seen": 0}
+    torch.save({**rest, "state_dict": source.state_dict()}, file)
     before = {name: value.clone() for name, value in target.state_dict().items()}
     vector = "discriminator.parametrizations.weight.0.v"
     assert source.state_dict()[vector].shape == before[vector].shape

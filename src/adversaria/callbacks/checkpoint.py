@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import time
 from collections.abc import Mapping
@@ -11,19 +10,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from adversaria.callbacks.evaluation import Evaluation
 from adversaria.callbacks.guard import Guard
 from adversaria.callbacks.lookup import callback_of
+from adversaria.checkpoints import FORMAT_VERSION
 from adversaria.errors import Diverged, Stopped, Unhealthy, UserError
 from adversaria.ranks import largest_of_ranks
 from adversaria.stepping import all_finite
 
-FORMAT_VERSION = 1
 #: what may stop a run; where ranks bring several, the last counts
 STOPS = ("trainer.max_time", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGTERM")
 SIGNALS = tuple(signal.Signals[name] for name in STOPS[1:])
@@ -161,31 +158,3 @@ class Checkpoint(LightningCheckpoint):
         if best is not None and best["step"] == trainer.global_step != self.best_at:
             self._save(trainer, pl_module, "best")
             self.best_at = trainer.global_step
-
-
-class AtomicIO(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all, and keeps it through a power cut.
-
-    Lightning writes through a temporary file in ``$TMPDIR`` without fsync, which a kill leaves cut off where that is
-    another file system.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Temporary file beside ``path``, fsync, rename, fsync of the folder."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from adversaria.admission import Trust
+from adversaria.checkpoints import read_checkpoint
 from adversaria.errors import UserError
+from adversaria.restore import check_objective
 from adversaria.runs import Run
 
 log = logging.getLogger("adversaria")
@@ -75,10 +77,6 @@ class WarmStart(Callback):
         Raises:
             UserError: the file is no checkpoint, or shares no weight with these networks.
         """
-        # Not above: it imports what this package consists of.
-        from adversaria.api import read_checkpoint
-        from adversaria.restore import check_objective
-
         assert self.checkpoint is not None
         own, checkpoint = _network_tensors(system), read_checkpoint(self.checkpoint)
         check_objective(checkpoint["config"], self.trust.packages)

@@ -78,7 +78,7 @@ def _check(config: Plain) -> None:
 
 def _place(config: Plain) -> tuple[Plain, Path]:
     """The config of the run that the checkpoint is of (empty for images), and where results go."""
-    from adversaria.api import read_checkpoint
+    from adversaria.checkpoints import read_checkpoint
     from adversaria.runs import find_checkpoint, results_folder
 
     if config["checkpoint"] is None:

@@ -230,7 +230,7 @@ def _rollbacks(run: Run, result: Plain) -> list[Plain]:
     """One record for each; those of a run that still trains are in its checkpoint alone."""
     if result or not _files(run.path) or not run.last.is_file():
         return result.get("rollbacks") or []
-    from adversaria.api import read_checkpoint
+    from adversaria.checkpoints import read_checkpoint
 
     rollbacks: list[Plain] = read_checkpoint(run.last).get("rollbacks") or []
     return rollbacks
