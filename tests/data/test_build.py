@@ -29,7 +29,7 @@ root, log, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
 record._EVERY = 40
 decode, calls = images.decode, []
 descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-def counting(data, size=None):
+def counting(data, size=None, white=None):
     os.write(descriptor, b".")
     calls.append(1)
     if len(calls) == last:
@@ -98,7 +98,7 @@ def cut_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, BaseException], N
     def at(last: int, error: BaseException) -> None:
         calls: list[int] = []
 
-        def counting(data: bytes, size: int | None = None) -> Image.Image:
+        def counting(data: bytes, size: int | None = None, white: int | None = None) -> Image.Image:
             calls.append(1)
             if len(calls) == last:
                 raise error

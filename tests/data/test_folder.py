@@ -196,7 +196,7 @@ def test_two_builders_without_a_lock_do_no_harm(pets: Path, folder: Make, monkey
     other = folder(pets)
     move = images.decode
 
-    def meanwhile(data: bytes, size: int | None = None) -> Image.Image:
+    def meanwhile(data: bytes, size: int | None = None, white: int | None = None) -> Image.Image:
         monkeypatch.setattr(images, "decode", move)
         other.prepare()  # another process finishes first
         return move(data, size)
