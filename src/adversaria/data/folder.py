@@ -131,7 +131,7 @@ class ImageData(DataModule):
             decoder = RowDecoder(self.size, self.channels, self.fit, shown(self.root or self.name))
             entry = undecoded(source.pictures(), decoder, key)
         else:
-            entry = cache.get(self.cache_folder, self.name, key, partial(self._decode, source))
+            entry = cache.get(self.cache_folder, self.name, key, partial(self._decode, source), self._place())
         _, height, width, channels = entry.samples.shape
         class_names = entry.info["class_names"]
         num_classes = None if class_names is None else len(class_names)
@@ -153,6 +153,9 @@ class ImageData(DataModule):
             raise UserError(
                 f"data.root={shown(self.root)} cannot be read ({shown(error)}): check the path and its rights"
             ) from error
+
+    def _place(self) -> str:
+        return self.name if self.root is None else shown(self.root.resolve(), 1000)
 
     def _decode(self, source: Source, path: Path) -> cache.Written:
         where = shown(self.root or self.name)

@@ -50,7 +50,7 @@ def decode(data: bytes, size: int | None = None, white: int | None = None) -> Im
         Exception: whatever Pillow raises for a damaged file (many types), and ValueError for values out of range and
             for floating-point values that are not finite or have no ``white``.
     """
-    image = Image.open(io.BytesIO(data), formats=formats())
+    image: Image.Image = Image.open(io.BytesIO(data), formats=formats())
     if size is not None:
         image.draft(None, (_DRAFT_MARGIN * size, _DRAFT_MARGIN * size))
     image.load()
