@@ -34,9 +34,7 @@ def job(config: Plain) -> int:
     wanted = config["remove"] if isinstance(config["remove"], list) else [config["remove"] or "nothing"]
     names = {entry.path.name for entry in found}
     if unknown := [name for name in wanted if name not in {"nothing", "superseded", *names}]:
-        raise UserError(
-            f"remove={shown(unknown[0])} names no entry of {folder}: give superseded, or a name of the list"
-        )
+        raise UserError(f"remove={shown(unknown[0])} is no entry of {folder}: give superseded, or a name of the list")
     log.info("%-10s %s", "cache", folder)
     for entry in found:
         of = f", of {shown(entry.of)}" if entry.of else ""
