@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from adversaria.auto import settle
 from adversaria.cli.app import plain
 from adversaria.config import Plain, conf_dir
+from adversaria.fields import refuse_doubles
 from adversaria.runs import Run
 from adversaria.training import build_experiment
 from adversaria.training import train as train_experiment
@@ -27,6 +28,7 @@ def compose(*overrides: str) -> Plain:
     """
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        refuse_doubles(overrides)
         config = plain(hydra.compose("train", list(overrides)))
     config.pop("hydra", None)
     return config
