@@ -120,7 +120,7 @@ Positive = Annotated[float, Above(0)]
 NonNegative = Annotated[float, AtLeast(0)]
 #: any finite number
 Real = Annotated[float, Between(-math.inf, math.inf)]
-#: a learning rate
-Rate = Annotated[float, Above(0)]
+#: a learning rate; with 0 a network stays as it is
+Rate = Annotated[float, AtLeast(0)]
 #: of Adam, the first and the second moment's
 Betas = Annotated[Sequence[Decay], Length(2, 2)]

@@ -85,7 +85,7 @@ class GeneratorCollapse(_Symptom):
         fall: the same as a share of the largest one so far, or of that of two reals where fakes lay further apart.
     """
 
-    spread: Share = 0.1
+    spread: NonNegative = 0.1
     fall: Share = 0.2
 
     explanation: ClassVar[str] = (
