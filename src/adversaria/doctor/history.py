@@ -258,6 +258,6 @@ def _refuse_nothing(history: History, health: Any) -> None:
         )
     if not history.measured:
         raise UserError(
-            f"{shown(history.path)}/metrics.csv has no column that a detector reads; train with callbacks.health, which "
-            "is part of callbacks=default"
+            f"{shown(history.path)}/metrics.csv has no column that a detector reads; train with callbacks.health, "
+            "which is part of callbacks=default"
         )
