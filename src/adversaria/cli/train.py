@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
-from adversaria.cli import app
+from adversaria.cli import app, arguments
 from adversaria.cli.sweep import STOPPED, Sweep, pass_on
+from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain
 from adversaria.errors import UserError
 from adversaria.launch import launch, placed, rank, requeue
@@ -32,6 +33,7 @@ _NOT_STORED = ("run_dir=", "trust=", "+trust=", "++trust=", "hydra", "+hydra", "
 
 def main() -> int:
     """The command; returns its exit code."""
+    use_utf8()
     try:
         sys.argv[1:] = resume_arguments(sys.argv[1:])
     except UserError as error:
@@ -43,17 +45,15 @@ def main() -> int:
     return app.run("train", job)
 
 
-def resume_arguments(arguments: list[str]) -> list[str]:
+def resume_arguments(given: list[str]) -> list[str]:
     """With ``run_dir=`` of an existing run: its stored overrides first, the new ones last, for the last one wins."""
     from adversaria.runs import Run
 
-    given = [
-        argument.removeprefix("run_dir=").strip("'\"") for argument in arguments if argument.startswith("run_dir=")
-    ]
-    if not given:
-        return arguments
-    stored = Run(given[-1]).stored_overrides()
-    return [line for line in stored if line and not line.startswith(_NOT_STORED) and line not in arguments] + arguments
+    run_dir = arguments.chosen(given, "run_dir")
+    if not isinstance(run_dir, str) or not run_dir:
+        return given
+    stored = [line for line in Run(run_dir).stored_overrides() if line and not line.startswith(_NOT_STORED)]
+    return arguments.not_repeated(stored, given) + given
 
 
 def job(config: Plain) -> int:
