@@ -14,6 +14,7 @@ from adversaria.auto import settle
 from adversaria.cli.app import plain
 from adversaria.cli.arguments import check
 from adversaria.config import Plain, conf_dir
+from adversaria.fields import refuse_doubles
 from adversaria.runs import Run
 from adversaria.training import build_experiment
 from adversaria.training import train as train_experiment
@@ -29,6 +30,7 @@ def compose(*overrides: str) -> Plain:
     check(overrides)
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        refuse_doubles(overrides)
         config = plain(hydra.compose("train", list(overrides)))
     config.pop("hydra", None)
     return config

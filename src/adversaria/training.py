@@ -25,10 +25,11 @@ from adversaria.callbacks.ema import sampler_of
 from adversaria.callbacks.lookup import callback_of
 from adversaria.checkpoints import AtomicIO, read_checkpoint
 from adversaria.compilation import Compilation
-from adversaria.config import Plain, check_train_config
+from adversaria.config import Plain
 from adversaria.data.module import DataModule
 from adversaria.diagnosis import Finding
 from adversaria.errors import Diverged, Stopped, Unhealthy, UserError
+from adversaria.fields import check_train_config
 from adversaria.launch import launch, placed
 from adversaria.layers.checkpointing import checkpoint_blocks
 from adversaria.metrics.fingerprint import fingerprint_id

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from adversaria.auto.machine import Machine
 from adversaria.build import check, construct
-from adversaria.config import Plain, check_train_config
+from adversaria.config import Plain
 from adversaria.data.survey import Survey
 from adversaria.errors import UserError
+from adversaria.fields import check_train_config
 from adversaria.text import shown
 
 T = TypeVar("T")

@@ -9,6 +9,8 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
+from adversaria.ranges import Amount, Count
+
 
 class Profile(Callback):
     """Writes ``profile/trace.json``, which https://ui.perfetto.dev opens, and a table of the costliest operations.
@@ -18,7 +20,7 @@ class Profile(Callback):
         steps: generator updates in it.
     """
 
-    def __init__(self, *, skip: int = 10, steps: int = 5) -> None:
+    def __init__(self, *, skip: Amount = 10, steps: Count = 5) -> None:
         activities = [torch.profiler.ProfilerActivity.CPU]
         if torch.cuda.is_available():
             activities.append(torch.profiler.ProfilerActivity.CUDA)

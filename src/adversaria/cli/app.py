@@ -25,8 +25,9 @@ from omegaconf.errors import OmegaConfBaseException
 from adversaria.cli import arguments
 from adversaria.cli.sweep import STOPPED, JobFailed, Sweep, SweepStopped
 from adversaria.cli.utf8 import escape_on_screen
-from adversaria.config import Plain, conf_dir, flatten, near
+from adversaria.config import Plain, conf_dir, flatten, near, without_absent_callbacks
 from adversaria.errors import UserError
+from adversaria.fields import refuse_doubles
 
 log = logging.getLogger("adversaria")
 
@@ -109,7 +110,7 @@ def plain(config: DictConfig) -> Plain:
         resolved: Plain = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise UserError(_first_lines(error)) from error
-    return resolved
+    return without_absent_callbacks(resolved)
 
 
 def explain(error: Exception, config_name: str) -> str:
@@ -131,6 +132,7 @@ def explain(error: Exception, config_name: str) -> str:
 
 def _guarded(job: Job, config: DictConfig, full_traceback: bool, mistake: int, prefix: str = "") -> int:
     try:
+        refuse_doubles(HydraConfig.get().overrides.task)
         return job(plain(config))
     except UserError as error:
         if full_traceback:

@@ -9,8 +9,9 @@ from pathlib import Path
 from adversaria.cli import app
 from adversaria.cli.arguments import chosen, is_choice, quoted
 from adversaria.cli.utf8 import use_utf8
-from adversaria.config import Plain, check_type
+from adversaria.config import Plain
 from adversaria.errors import UserError
+from adversaria.fields import check_fields
 from adversaria.text import shown
 
 log = logging.getLogger("adversaria")
@@ -56,7 +57,7 @@ def job(config: Plain) -> int:
     """Finds and reads the runs, writes the report and prints its first table."""
     from adversaria.report import find_runs, make_sections, read_runs, tables, text, words, write_report
 
-    check_type("strict", config["strict"], bool)
+    check_fields("compare", config)
     given = [str(path) for path in (config["runs"] if isinstance(config["runs"], list) else [config["runs"]])]
     records, warnings = read_runs(find_runs(given))
     for warning in warnings:

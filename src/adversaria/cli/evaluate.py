@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from adversaria.cli import app
 from adversaria.cli.utf8 import use_utf8
-from adversaria.config import Plain, check_type, conf_dir
+from adversaria.config import Plain, conf_dir
 from adversaria.errors import UserError
+from adversaria.fields import check_fields
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
@@ -62,14 +63,11 @@ def job(config: Plain) -> int:
 
 
 def _check(config: Plain) -> None:
-    check_type("seed", config["seed"], int, 0)
-    check_type("raw", config["raw"], bool)
-    if config["standing"] is not None:
-        check_type("standing", config["standing"], int, 1)
-        if config["images"] is not None:
-            raise UserError(
-                f"standing={config['standing']} is for a checkpoint, and images have no BatchNorm; leave it out"
-            )
+    check_fields("evaluate", config)
+    if config["standing"] is not None and config["images"] is not None:
+        raise UserError(
+            f"standing={config['standing']} is for a checkpoint, and images have no BatchNorm; leave it out"
+        )
     if (config["checkpoint"] is None) == (config["images"] is None):
         raise UserError("give either checkpoint=<run folder or .ckpt> or images=<folder, archive, .npz or .npy>")
     if config["data"] and config["reference"]:
