@@ -22,7 +22,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adversaria.cli import arguments
 from adversaria.cli.sweep import STOPPED, JobFailed, Sweep, SweepStopped
+from adversaria.cli.utf8 import escape_on_screen
 from adversaria.config import Plain, conf_dir, flatten, near, without_absent_callbacks
 from adversaria.errors import UserError
 from adversaria.fields import refuse_doubles
@@ -47,6 +49,11 @@ def run(config_name: str, job: Job, *, mistake: int = 1) -> int:
         The exit code: 0, that of the last job that failed, 2 for a mistyped command line.
     """
     _quieten()
+    try:
+        arguments.check(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     full_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
     codes: list[int] = []
@@ -179,6 +186,7 @@ def _first_lines(error: Exception) -> str:
 
 def _quieten(prefix: str = "") -> None:
     """Our messages plain on the screen, after ``prefix``; of Lightning's and torch's the ones a user can act on."""
+    escape_on_screen()
     if not log.handlers:
         log.addHandler(logging.StreamHandler(sys.stdout))
         log.setLevel(logging.INFO)

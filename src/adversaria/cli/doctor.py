@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from adversaria.cli import app
 from adversaria.cli.compare import name_runs
+from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain
 from adversaria.errors import UserError
 from adversaria.fields import check_fields
@@ -27,6 +28,7 @@ FOUND, MISTAKE = 1, 2
 
 def main() -> int:
     """The command; returns its exit code."""
+    use_utf8()
     try:
         sys.argv[1:] = name_runs(name_thresholds(sys.argv[1:]))
     except UserError as error:

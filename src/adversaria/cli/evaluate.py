@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adversaria.cli import app
+from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain, conf_dir
 from adversaria.errors import UserError
 from adversaria.fields import check_fields
@@ -24,6 +25,7 @@ Further = dict[str, Any]
 
 def main() -> int:
     """The command; returns its exit code."""
+    use_utf8()
     return app.run("evaluate", job)
 
 
@@ -43,7 +45,7 @@ def job(config: Plain) -> int:
     count = next(iter(subjects.values())).count
     metrics = _metrics(config, stored, data, count)
     further = _further(config, data, metrics, count)
-    out = Path(config["out"] or place / "evaluation.json")
+    out = Path(config["out"] or place / "evaluation.json").expanduser()
     report: dict[str, Any] = {"reference": data.name, "scores": {}}
     for name, fakes in subjects.items():
         scores, made = score(fakes, data, metrics)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adversaria.cli import app
+from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain, near
 from adversaria.errors import UserError
 from adversaria.fields import check_fields
@@ -24,6 +25,7 @@ log = logging.getLogger("adversaria")
 
 def main() -> int:
     """The command; returns its exit code."""
+    use_utf8()
     return app.run("sample", job)
 
 
@@ -47,7 +49,7 @@ def job(config: Plain) -> int:
     labels = None if turns is None else [turns[i // (columns or 1) % len(turns)] for i in range(len(samples))]
 
     name = f"{checkpoint.stem}_seed{config['seed']}_{len(samples)}{suffix}"
-    out = Path(config["out"] or folder / "generated" / name)
+    out = Path(config["out"] or folder / "generated" / name).expanduser()
     out.parent.mkdir(parents=True, exist_ok=True)
     write(Drawn(samples, labels, sampler.spec, columns), out)
     updates = sampler.generator_updates
