@@ -10,14 +10,13 @@ from __future__ import annotations
 import functools
 import inspect
 import pkgutil
-import types
-import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Union
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from adversaria.admission import PLACES, Kind, Trust, kinds_of, place_at
 from adversaria.config import Plain, near
 from adversaria.errors import UserError
+from adversaria.schema import refuse_misfit, signature
 
 if TYPE_CHECKING:
     from adversaria.stepping import SteppedModule
@@ -67,7 +66,7 @@ def _check(node: Any, path: str, kinds: Sequence[Kind], parts: Collection[str], 
             _check(value, f"{path}.{key}", kinds, parts, trust)
         return
     target = trust.find(node["_target_"], path, kinds, partial=bool(node.get("_partial_")))
-    parameters, hints = _signature(target)
+    parameters, hints = signature(target)
     free = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     parameters = {n: p for n, p in parameters.items() if p.kind not in _COLLECTING}
     for key, value in node.items():
@@ -78,8 +77,7 @@ def _check(node: Any, path: str, kinds: Sequence[Kind], parts: Collection[str], 
         if (key not in parameters and not free) or key.startswith("_"):
             raise UserError(f"{path}.{key} is unknown to {node['_target_']}{near(key, parameters)}")
         hint = hints.get(key, Any) if key in parameters else Any
-        if not _fits(value, hint):
-            raise UserError(f"{path}.{key}={value} is not {_describe(hint)}")
+        refuse_misfit(value, hint, f"{path}.{key}")
         _check(value, f"{path}.{key}", kinds_of(hint, target, f"{path}.{key}"), parts, trust)
 
 
@@ -111,7 +109,7 @@ def _construct(node: Any, path: str, parts: Mapping[str, Any]) -> Any:
     target = pkgutil.resolve_name(node["_target_"])
     if node.get("_partial_"):
         return functools.partial(target, **built)
-    parameters, _ = _signature(target)
+    parameters, _ = signature(target)
     arguments = {**built, **{name: part for name, part in parts.items() if name in parameters}}
     for name, parameter in parameters.items():
         needed = parameter.default is inspect.Parameter.empty and parameter.kind in (
@@ -132,7 +130,7 @@ def build_system(config: Plain, spec: DataSpec, trust: Sequence[str] | Trust = (
     from adversaria.layers.spectral_norm import iterate_together  # torch, which checks of a config do not need
 
     target = as_trust(trust).find(config["model"].get("_target_", ""), "model", PLACES["model"].kinds)
-    parameters, _ = _signature(target)
+    parameters, _ = signature(target)
     parts: dict[str, Any] = {"spec": spec, "seed": config["seed"]}
     for name in ("loss", "penalty", "augment", "optim"):
         if name not in parameters and config.get(name):
@@ -143,54 +141,3 @@ def build_system(config: Plain, spec: DataSpec, trust: Sequence[str] | Trust = (
     for name in system.network_names:
         iterate_together(getattr(system, name))
     return system
-
-
-def _signature(target: Callable[..., Any]) -> tuple[Mapping[str, inspect.Parameter], dict[str, Any]]:
-    """Parameters by name without ``self``, and what types they are annotated with, as far as that can be known."""
-    function = target.__init__ if inspect.isclass(target) else target
-    try:
-        parameters = dict(inspect.signature(target).parameters)
-    except (TypeError, ValueError):
-        return {}, {}
-    try:
-        hints = typing.get_type_hints(function)
-    except Exception:  # a forward reference that only type checkers can follow
-        hints = {}
-    return parameters, hints
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value may stand where ``hint`` is annotated; what is not plain data fits everything."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if isinstance(value, dict) and "_target_" in value:
-        return hint not in (int, float, bool, str)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, argument) for argument in arguments)
-    if origin is Literal:
-        return value in arguments
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (bool, str, type(None)):
-        return isinstance(value, type(None) if hint is None else hint)
-    if inspect.isclass(origin) and issubclass(origin, Sequence):
-        items = arguments[:1] if arguments else (Any,)
-        return isinstance(value, list) and all(_fits(item, items[0]) for item in value)
-    if inspect.isclass(origin) and issubclass(origin, Mapping):
-        return isinstance(value, dict)
-    # Any is a class since Python 3.11
-    return isinstance(value, hint) if inspect.isclass(hint) and hint is not Any and origin is None else True
-
-
-def _describe(hint: Any) -> str:
-    """A type annotation in words."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(_describe(argument) for argument in arguments)
-    if origin is Literal:
-        return f"one of {', '.join(map(str, arguments))}"
-    if inspect.isclass(origin) and issubclass(origin, Sequence):
-        return "a list"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-    return words.get(hint, getattr(hint, "__name__", str(hint)))

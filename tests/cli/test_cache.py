@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from PIL import Image
 
 from adversaria.cli import cache
 from adversaria.data.given import images_at
+
+Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -23,25 +26,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr("sys.argv", ["cache.py", *arguments])
-    return cache.main()
-
-
-def test_it_lists_and_removes_what_is_superseded(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-):
-    assert run(f"cache_dir={folder}", monkeypatch=monkeypatch) == 0
-    assert "decoded again since" in "".join(capfd.readouterr())
+def test_it_lists_and_removes_what_is_superseded(folder: Path, command: Command):
+    code, out, _ = command(cache, f"cache_dir={folder}")
+    assert (code, out.count("decoded again since")) == (0, 1)
     assert len(list(folder.glob("[!.]*"))) == 2
-    assert run(f"cache_dir={folder}", "remove=superseded", monkeypatch=monkeypatch) == 0
+    assert command(cache, f"cache_dir={folder}", "remove=superseded")[0] == 0
     (left,) = folder.glob("[!.]*")
-    assert run(f"cache_dir={folder}", f"remove={left.name}", monkeypatch=monkeypatch) == 0
+    assert command(cache, f"cache_dir={folder}", f"remove={left.name}")[0] == 0
     assert not list(folder.glob("[!.]*"))
 
 
 @pytest.mark.parametrize("name", ["../photos", "photos", "nothing-here"])
-def test_a_name_that_is_no_entry_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str):
-    assert run(f"cache_dir={folder}", f"remove={name}", monkeypatch=monkeypatch) == 2
+def test_a_name_that_is_no_entry_is_refused(folder: Path, command: Command, name: str):
+    code, _, err = command(cache, f"cache_dir={folder}", f"remove={name}")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"remove={name} is no entry of" in err
     assert (folder.parent / "photos/1.png").exists()
     assert len(list(folder.glob("[!.]*"))) == 2

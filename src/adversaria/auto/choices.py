@@ -6,12 +6,14 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from adversaria.admission import Trust
 from adversaria.auto.machine import Machine
-from adversaria.build import check, construct
-from adversaria.config import Plain, check_train_config
+from adversaria.build import construct
+from adversaria.config import Plain
 from adversaria.data.survey import Survey
 from adversaria.errors import UserError
-from adversaria.text import shown
+from adversaria.fields import check_train_config
+from adversaria.overrides import may_be_stored
 
 T = TypeVar("T")
 
@@ -63,7 +65,9 @@ class Picks(dict[str, Choice]):
         return holds
 
 
-def settle(config: Plain, overrides: Iterable[str], stored: Plain | None) -> tuple[Plain, list[str]]:
+def settle(
+    config: Plain, overrides: Iterable[str], stored: Plain | None, trust: Trust | None = None
+) -> tuple[Plain, list[str]]:
     """``config`` with what its ``auto`` chooses; the choices are noted under ``auto.choices``.
 
     Args:
@@ -71,6 +75,7 @@ def settle(config: Plain, overrides: Iterable[str], stored: Plain | None) -> tup
         overrides: of the command line, as Hydra has them: what is named there is not chosen.
         stored: the config of the run that goes on, whose choices are taken as they were made, on whatever machine;
             None: a new run.
+        trust: whose code the config may name; None: no file brought any of it.
 
     Returns:
         The config, and a line for each choice: key, value and reason.
@@ -82,15 +87,12 @@ def settle(config: Plain, overrides: Iterable[str], stored: Plain | None) -> tup
     if not node:
         return config, []
     check_train_config(config)
-    check(node, "auto", config["trust"])
-    auto: Auto = construct(node, "auto", config["trust"])
+    trust = trust or Trust(config["trust"])
+    auto: Auto = construct(node, "auto", trust)
     given = [_key(override) for override in overrides]
-    earlier = (stored or {}).get("auto", {}).get("choices") or auto.choices
+    earlier = _earlier(stored, auto)
     settled = copy.deepcopy(config)
     if earlier is not None:
-        known = {key for keys in auto.fields.values() for key in keys}
-        if odd := next((key for key, value in earlier.items() if key not in known or isinstance(value, dict)), None):
-            raise UserError(f"auto.choices.{shown(odd)} of the stored config is nothing that auto chooses; remove it")
         settled["auto"]["choices"] = dict(earlier)
         for key, value in earlier.items():
             if not _is_given(key, given) and _get(config, key, _ABSENT) is not _ABSENT:
@@ -99,7 +101,7 @@ def settle(config: Plain, overrides: Iterable[str], stored: Plain | None) -> tup
     places = _places(auto, config)
     held = {key for keys in places.values() for key in keys if key in auto.keep or _is_given(key, given)}
     fixed = {name: _get(config, keys[0]) for name, keys in places.items() if keys and held.issuperset(keys)}
-    chosen = auto.choose(_survey(config), Machine.of(config["trainer"]), fixed)
+    chosen = auto.choose(_survey(config, trust), Machine.of(config["trainer"]), fixed)
     lines, made = [], {}
     for name, keys in places.items():
         for key in keys:
@@ -111,6 +113,22 @@ def settle(config: Plain, overrides: Iterable[str], stored: Plain | None) -> tup
             lines.append(f"{key}={_shown(made[key])}: {chosen[name].reason}")
     settled["auto"]["choices"] = made
     return settled, lines
+
+
+def _earlier(stored: Plain | None, auto: Auto) -> Mapping[str, Any] | None:
+    """What was chosen when the run began; None for a new run.
+
+    Raises:
+        UserError: there is more than can be chosen; a file may have come from elsewhere.
+    """
+    node = (stored or {}).get("auto")
+    earlier: Any = (node.get("choices") if isinstance(node, dict) else None) or auto.choices
+    if earlier is None:
+        return None
+    known = {key for keys in auto.fields.values() for key in keys if may_be_stored(key)}
+    if not isinstance(earlier, Mapping) or not known.issuperset(earlier):
+        raise UserError("auto.choices of the run's config.yaml are not what auto chooses; choose another run_dir")
+    return earlier
 
 
 def _places(auto: Auto, config: Plain) -> dict[str, list[str]]:
@@ -127,9 +145,8 @@ def _places(auto: Auto, config: Plain) -> dict[str, list[str]]:
     return places
 
 
-def _survey(config: Plain) -> Survey:
-    check(config["data"], "data", config["trust"])
-    data = construct(config["data"], "data", config["trust"])
+def _survey(config: Plain, trust: Trust) -> Survey:
+    data = construct(config["data"], "data", trust)
     if not hasattr(data, "survey"):
         raise UserError(f"auto chooses for images, and data={data.name} has none; add auto=none")
     found: Survey = data.survey()

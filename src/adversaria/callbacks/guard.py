@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from adversaria.callbacks.health import Health
 from adversaria.callbacks.lookup import callback_of
 from adversaria.diagnosis import Finding
 from adversaria.errors import UserError
+from adversaria.ranges import Amount, Positive, PositiveShare
 
 
 class Guard(Callback):
@@ -42,10 +44,10 @@ class Guard(Callback):
         *,
         action: Literal["watch", "stop", "rollback"] = "watch",
         findings: Sequence[str] | None = None,
-        trial: int = 500,
-        max_rollbacks: int = 3,
-        rate_factor: float = 0.25,
-        penalty_factor: float = 1.0,
+        trial: Amount = 500,
+        max_rollbacks: Amount = 3,
+        rate_factor: PositiveShare = 0.25,
+        penalty_factor: Positive = 1.0,
     ) -> None:
         for name, value in (("rate_factor", rate_factor), ("penalty_factor", penalty_factor)):
             if value <= 0:
@@ -125,8 +127,7 @@ class Guard(Callback):
         self._kept = [kept for kept in self._kept if kept >= max(healthy, default=0)] + [step]
         if not trainer.is_global_zero:
             return
-        temporary = path.with_name("kept.tmp")
-        temporary.unlink(missing_ok=True)
+        temporary = path.with_name(f".kept.{secrets.token_hex(8)}.tmp")
         os.link(path, temporary)  # the next last.ckpt takes the name, not the content
         os.replace(temporary, _file(path.parent, step))
         for file in set(path.parent.glob("step_*.ckpt")) - {_file(path.parent, kept) for kept in (0, *self._kept)}:

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from adversaria.admission import Trust
 from adversaria.checkpoints import read_checkpoint
 from adversaria.errors import UserError
+from adversaria.ranges import Amount
 from adversaria.restore import check_objective
 from adversaria.runs import Run
 
@@ -51,7 +52,7 @@ class WarmStart(Callback):
         *,
         checkpoint: str | None = None,
         weights: Literal["ema", "raw"] = "ema",
-        freeze_layers: int = 0,
+        freeze_layers: Amount = 0,
         trust: Trust | None = None,
     ) -> None:
         if checkpoint is None:

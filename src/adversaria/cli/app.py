@@ -22,9 +22,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adversaria.cli import arguments
 from adversaria.cli.sweep import STOPPED, JobFailed, Sweep, SweepStopped
-from adversaria.config import Plain, conf_dir, flatten, near
+from adversaria.cli.utf8 import escape_on_screen
+from adversaria.config import Plain, conf_dir, flatten, near, without_absent_callbacks
 from adversaria.errors import UserError
+from adversaria.fields import refuse_doubles
 
 log = logging.getLogger("adversaria")
 
@@ -46,6 +49,11 @@ def run(config_name: str, job: Job, *, mistake: int = 1) -> int:
         The exit code: 0, that of the last job that failed, 2 for a mistyped command line.
     """
     _quieten()
+    try:
+        arguments.check(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     full_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
     codes: list[int] = []
@@ -83,11 +91,19 @@ def run(config_name: str, job: Job, *, mistake: int = 1) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     finally:
+        if not full_traceback:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
         for number, handler in handlers.items():
             signal.signal(number, handler)
         if Sweep.current:
             Sweep.current.summarise()
     return next((code for code in reversed(codes) if code), 0)
+
+
+def overrides_of_job() -> list[str]:
+    """The overrides of the job that Hydra has just composed, as they were typed: interpolations stay text."""
+    overrides: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[assignment]
+    return overrides
 
 
 def plain(config: DictConfig) -> Plain:
@@ -102,7 +118,7 @@ def plain(config: DictConfig) -> Plain:
         resolved: Plain = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise UserError(_first_lines(error)) from error
-    return resolved
+    return without_absent_callbacks(resolved)
 
 
 def explain(error: Exception, config_name: str) -> str:
@@ -124,6 +140,7 @@ def explain(error: Exception, config_name: str) -> str:
 
 def _guarded(job: Job, config: DictConfig, full_traceback: bool, mistake: int, prefix: str = "") -> int:
     try:
+        refuse_doubles(overrides_of_job())
         return job(plain(config))
     except UserError as error:
         if full_traceback:
@@ -145,7 +162,7 @@ def _guarded(job: Job, config: DictConfig, full_traceback: bool, mistake: int, p
 def _elsewhere(job: Job, config: DictConfig, sweep: Sweep, mistake: int) -> int:
     """A job of a sweep in a process that a launcher has started: what it has to say, it says itself."""
     hydra_config = HydraConfig.get()
-    prefix = f"[{sweep.cell(hydra_config.overrides.task)}] "
+    prefix = f"[{sweep.cell(overrides_of_job())}] "
     _quieten(prefix)
     if Sweep.stopping:
         return STOPPED
@@ -177,6 +194,7 @@ def _first_lines(error: Exception) -> str:
 
 def _quieten(prefix: str = "") -> None:
     """Our messages plain on the screen, after ``prefix``; of Lightning's and torch's the ones a user can act on."""
+    escape_on_screen()
     if not log.handlers:
         log.addHandler(logging.StreamHandler(sys.stdout))
         log.setLevel(logging.INFO)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
-from adversaria.cli import app
+from adversaria.admission import Trust, brought_by_run
+from adversaria.cli import app, arguments
 from adversaria.cli.sweep import STOPPED, Sweep, pass_on
+from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain
 from adversaria.errors import UserError
+from adversaria.fields import check_train_config
 from adversaria.launch import launch, placed, rank, requeue
 
 if TYPE_CHECKING:
@@ -26,12 +30,12 @@ log = logging.getLogger("adversaria")
 
 #: exit codes by how a run ended; a stop at a signal is told apart, so that a script can start the command again
 EXIT = {"finished": 0, "stopped": STOPPED, "diverged": 1, "unhealthy": 1}
-#: overrides that belong to one start, not to the run, and those that a stored file must never bring back
-_NOT_STORED = ("run_dir=", "trust=", "+trust=", "++trust=", "hydra", "+hydra", "++hydra", "~hydra", "-")
 
 
 def main() -> int:
     """The command; returns its exit code."""
+    use_utf8()
+    typed = sys.argv[1:]
     try:
         sys.argv[1:] = resume_arguments(sys.argv[1:])
     except UserError as error:
@@ -39,47 +43,53 @@ def main() -> int:
         return 2
     # Slurm signals helpers too, such as the workers of a loader, and also while the results are written: who has no
     # use for the signal must not die of it.
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    return app.run("train", job)
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    return app.run("train", functools.partial(job, typed=typed))
 
 
-def resume_arguments(arguments: list[str]) -> list[str]:
+def resume_arguments(given: list[str]) -> list[str]:
     """With ``run_dir=`` of an existing run: its stored overrides first, the new ones last, for the last one wins."""
+    from adversaria.overrides import brought_back
     from adversaria.runs import Run
 
-    given = [
-        argument.removeprefix("run_dir=").strip("'\"") for argument in arguments if argument.startswith("run_dir=")
-    ]
-    if not given:
-        return arguments
-    stored = Run(given[-1]).stored_overrides()
-    return [line for line in stored if line and not line.startswith(_NOT_STORED) and line not in arguments] + arguments
+    run_dir = arguments.chosen(given, "run_dir")
+    if not isinstance(run_dir, str) or not run_dir or not (run := Run(run_dir)).exists:
+        return given
+    return arguments.not_repeated(brought_back(run.overrides, given), given) + given
 
 
-def job(config: Plain) -> int:
-    """One run: checks everything, then makes the folder, then trains."""
+def job(config: Plain, typed: Sequence[str] = ()) -> int:
+    """One run: checks everything, then makes the folder, then trains.
+
+    Args:
+        config: of the run.
+        typed: this command line, without what a run's folder brought.
+    """
     config.pop("hydra", None)
+    check_train_config(config)
     hydra_config, sweep = HydraConfig.get(), Sweep.current
-    cell = sweep.folder(hydra_config.overrides.task) if sweep and sweep.path else None
+    cell = sweep.folder(app.overrides_of_job()) if sweep and sweep.path else None
     swept = cell is not None
     _refuse_what_cannot_be(config, swept)
     inherited = os.environ.get("ADVERSARIA_RUN_DIR")  # from the process that started this one as a further rank
     config["trainer"] = placed(config["trainer"])
     folder = inherited or config["run_dir"] or (str(cell) if cell else None)
-    config, choices = _settled(config, folder, hydra_config)
+    goes_on = config["run_dir"] is not None and _run(config["run_dir"]).exists
+    trust = Trust(config["trust"], brought_by_run(typed) if goes_on else ())
+    config, choices = _settled(config, folder, trust)
     if cell and not _run(str(cell)).exists:
         folder = str(_twin(cell, config) or cell)
     if folder and not inherited and (code := _already_ended(_run(folder), config, swept)) is not None:
         return code
     from adversaria.training import build_experiment, train
 
-    experiment = build_experiment(_without_bar(config) if sweep and sweep.elsewhere else config)
+    experiment = build_experiment(_without_bar(config) if sweep and sweep.elsewhere else config, stored=trust.stored)
     if rank() > 0:  # the folder belongs to the first rank
         train(experiment, _run(folder or ""))
         return 0
-    overrides = [line for line in hydra_config.overrides.task if not line.startswith(_NOT_STORED)]
     run = _run(folder) if folder else _new_run(hydra_config.runtime.choices)
-    with run.started(_stored(config), overrides):
+    with run.started(_stored(config), app.overrides_of_job()):
         code, stopped_by = _train(experiment, run, choices)
     if swept:
         pass_on(stopped_by)
@@ -88,21 +98,23 @@ def job(config: Plain) -> int:
     return code
 
 
-def _settled(config: Plain, run_dir: str | None, hydra_config: object) -> tuple[Plain, list[str]]:
+def _settled(config: Plain, run_dir: str | None, trust: Trust) -> tuple[Plain, list[str]]:
     """The config with what ``auto`` chooses, as the run at ``run_dir`` did if it is there; and lines that say it."""
     if not config.get("auto"):
         return config, []
     from adversaria.auto import settle
 
     stored = _run(run_dir).stored_config() if run_dir else None
-    return settle(config, hydra_config.overrides.task, stored)  # type: ignore[attr-defined]
+    return settle(config, app.overrides_of_job(), stored, trust)
 
 
 def _train(experiment: Experiment, run: Run, choices: list[str]) -> tuple[int, str | None]:
     """The exit code, and what stopped the run if something did."""
+    from adversaria.files import append
     from adversaria.training import train
 
-    file = logging.FileHandler(run.path / "train.log")
+    written = append(run.path / "train.log")
+    file = logging.StreamHandler(written)
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(file)
     os.environ["ADVERSARIA_RUN_DIR"] = str(run.path.resolve())
@@ -115,7 +127,7 @@ def _train(experiment: Experiment, run: Run, choices: list[str]) -> tuple[int, s
     finally:
         del os.environ["ADVERSARIA_RUN_DIR"]
         log.removeHandler(file)
-        file.close()
+        written.close()
     return EXIT[result["status"]], result["stopped_by"]
 
 
@@ -177,7 +189,7 @@ def _already_ended(run: Run, config: Plain, swept: bool) -> int | None:
         )
     if result["status"] == "unhealthy" and config["callbacks"].get("guard", {}).get("action", "watch") != "watch":
         raise UserError(
-            f"{run.path} was stopped by its guard ({result['findings'][-1]['detector']} after "
+            f"{run.path} was stopped by its guard ({(result.get('findings') or [{}])[-1].get('detector')} after "
             f"{result['generator_updates']} generator updates) and would be again; train with other settings in another"
             " run_dir, or add guard=watch to go on regardless"
         )
@@ -217,12 +229,14 @@ def _summarise(result: Plain, run: Run) -> None:
         result["seconds"],
     )
     pictures = sorted(run.samples.glob("[0-9]*.png"))
-    scores = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items() if value is not None)
+    scores = ", ".join(
+        f"{name} {value:.4g}" for name, value in (result.get("metrics") or {}).items() if value is not None
+    )
     for name, value in (
         ("samples", pictures[-1] if pictures else None),
-        ("checkpoint", run.path / result["checkpoint"] if result["checkpoint"] else None),
+        ("checkpoint", run.path / result["checkpoint"] if result.get("checkpoint") else None),
         ("score", scores or None),
-        ("made by", in_short(result["fingerprint"]) if scores else None),
+        ("made by", in_short(result.get("fingerprint") or {}) if scores else None),
         ("memory", _memory(result.get("cost") or {})),
         ("run", run.path),
     ):

@@ -22,6 +22,7 @@ from adversaria.data.pictures import Pictures, from_tree
 from adversaria.data.storage import Split, Storage
 from adversaria.data.survey import Survey, survey
 from adversaria.errors import UserError
+from adversaria.ranges import Amount, Count, Seed, Side, Width
 from adversaria.text import shown
 from adversaria.types import DataSpec
 
@@ -65,19 +66,19 @@ class ImageData(DataModule):
         self,
         *,
         name: str,
-        size: int | None,
-        channels: int | None,
+        size: Side | None,
+        channels: Width | None,
         fit: Fit,
         mirror: bool,
-        batch_size: int,
+        batch_size: Count,
         storage: Storage,
-        num_workers: int,
+        num_workers: Amount,
         cache_dir: str | None,
-        limit: int | None,
-        seed: int,
+        limit: Count | None,
+        seed: Seed,
         root: str | None = None,
         download: bool = False,
-        white: int | None = None,
+        white: Count | None = None,
     ) -> None:
         super().__init__(name=name, batch_size=batch_size, storage=storage, num_workers=num_workers, seed=seed)
         if size is not None and not 1 <= size <= _LARGEST_SIZE:
@@ -86,8 +87,8 @@ class ImageData(DataModule):
             raise UserError(f"data.channels={channels}: give 1 (grey), 3 (RGB) or null (as the images are)")
         if fit not in get_args(Fit):
             raise UserError(f"data.fit={fit}: give one of {', '.join(get_args(Fit))}")
-        if white is not None and not 1 <= white < 2**32:
-            raise UserError(f"data.white={white}: give the stored value that is white, from 1 to {2**32 - 1}, or null")
+        if white is not None and not 1 <= white < 2**31:
+            raise UserError(f"data.white={white}: give the stored value that is white, from 1 to {2**31 - 1}, or null")
         if limit is not None and limit < 1:
             raise UserError(f"data.limit={limit}: give at least 1, or null for all images")
         self.root = None if root is None else Path(root).expanduser()
