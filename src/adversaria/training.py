@@ -285,6 +285,7 @@ def _result(status: str, cause: Finding | str | None, trainer: Trainer, experime
         "seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1) if seconds else None,
         "metrics": evaluation.scores if evaluation else {},
+        "missing": evaluation.missing if evaluation else {},
         "best": evaluation.best if evaluation else None,
         "checkpoint": str(run.last.relative_to(run.path)) if run.last.is_file() else None,
         "fingerprint": evaluation.fingerprint if evaluation else {},
