@@ -42,7 +42,8 @@ def test_step_seeds_do_not_repeat() -> None:
 
 def test_stopwatch_leaves_out_pauses_and_adds_up_resumes() -> None:
     clock = Stopwatch()
-    clock.start(before=10.0)
+    clock.set(10.0)
+    clock.start()
     with clock.paused():
         held = clock.seconds
         time.sleep(0.02)

@@ -94,7 +94,12 @@ class AtomicIO(TorchCheckpointIO):
         path = Path(path)
         subfolder(path.parent.parent, path.parent.name)
         with replacing(path, durable=True) as file:
-            torch.save(checkpoint, file)
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # of closing the archive, after the one that matters
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from error
+                raise
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """On the CPU: Lightning copies what is in it to where it belongs."""

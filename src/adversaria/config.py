@@ -10,6 +10,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from adversaria.text import check_name
+
 Plain = dict[str, Any]
 
 #: besides true and false: modes of `torch.compile`, see there
@@ -35,6 +37,17 @@ def given(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
+def folder_name(key: str, name: Any) -> Any:
+    """In a config ``${folder_name:sweep_name,${sweep_name}}``: a value that becomes part of a path.
+
+    Raises:
+        UserError: it would lead to another folder, or some file system refuses it.
+    """
+    check_name(key, name)
+    return name
+
+
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 OmegaConf.register_new_resolver("stylegan2_gamma", stylegan2_gamma, replace=True)
 OmegaConf.register_new_resolver("given", given, replace=True)
 

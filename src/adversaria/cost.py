@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import resource
+import math
 import statistics
 import sys
 import time
@@ -19,6 +19,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from adversaria.config import Plain
 from adversaria.metrics.extraction import untouched_rng
 from adversaria.sampling import evaluating
+
+resource: Any
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 log = logging.getLogger("adversaria")
 
@@ -59,10 +65,15 @@ def measure(system: Any, sampler: nn.Module, device: torch.device, *, latency: b
 
 
 def peak_memory(device: torch.device) -> float:
-    """MiB at most in use since `reset_peak_memory`: allocated on ``device`` if it is CUDA, else of this process."""
+    """MiB at most in use since `reset_peak_memory`: allocated on ``device`` if it is CUDA, else of this process.
+
+    NaN where the system does not say.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if resource is None:
+        return math.nan
+    peak: float = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, else KiB
 
 

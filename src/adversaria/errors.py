@@ -7,6 +7,10 @@ class UserError(Exception):
     """Something the user can put right. The command line prints the message alone, without a traceback."""
 
 
+class DiskFull(UserError):
+    """There is no room for what a run wants to save; what it has saved before is intact."""
+
+
 class Stopped(Exception):
     """A signal or ``trainer.max_time`` asked the run to end; its state is saved and the same command continues it.
 

@@ -23,6 +23,8 @@ from adversaria.errors import UserError
 
 # Windows has no such flag; making a link takes rights there that an archive does not give.
 _NOFOLLOW: int = os.O_NOFOLLOW if hasattr(os, "O_NOFOLLOW") else 0
+#: without waiting for who is at the other end of a pipe
+_NOWAIT: int = os.O_NONBLOCK if hasattr(os, "O_NONBLOCK") else 0
 
 #: bytes of a text file that is read whole, such as a stored config
 LARGEST_TEXT = 16 * 2**20
@@ -53,8 +55,11 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
             if durable:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.filename is None:  # a write does not know where
+            error.filename = str(path)
         raise
     if durable and os.name == "posix":  # elsewhere folders cannot be opened
         folder = os.open(path.parent, os.O_RDONLY)
@@ -83,11 +88,11 @@ def append(path: Path) -> IO[str]:
         OSError: it cannot be written.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NOFOLLOW, 0o666)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NOFOLLOW | _NOWAIT, 0o666)
     except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.EISDIR):
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise
-        raise UserError(f"{path} is a link or a folder where a file belongs; remove it") from error
+        raise UserError(f"{path} is no regular file but a link, a folder or a pipe; remove it") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise UserError(f"{path} is no regular file; remove it")
@@ -132,8 +137,8 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         lock.release()
 
 
-def read_text(path: Path) -> str:
-    """A text file of bounded size; bytes that are not UTF-8 are escaped.
+def read_text(path: Path, *, largest: int = LARGEST_TEXT) -> str:
+    """A text file of at most ``largest`` bytes; bytes that are not UTF-8 are escaped.
 
     Raises:
         UserError: it is larger than any that the package writes, or no regular file (reading a pipe may never end).
@@ -142,9 +147,9 @@ def read_text(path: Path) -> str:
     with open(path, "rb", opener=_without_waiting) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise UserError(f"{path} is no regular file; remove it")
-        content = file.read(LARGEST_TEXT + 1)
-    if len(content) > LARGEST_TEXT:
-        raise UserError(f"{path} is larger than {LARGEST_TEXT >> 20} MiB, which no file of its kind is; remove it")
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise UserError(f"{path} is larger than {largest >> 20} MiB, which no file of its kind is; remove it")
     return content.decode("utf-8", "backslashreplace")
 
 
@@ -180,7 +185,7 @@ def read_yaml(path: Path) -> Any:
 
 def _without_waiting(path: str, flags: int) -> int:
     """Opens a file without waiting for whoever writes to it, as a pipe would."""
-    return os.open(path, flags | (os.O_NONBLOCK if hasattr(os, "O_NONBLOCK") else 0))
+    return os.open(path, flags | _NOWAIT)
 
 
 def _unfolded(node: yaml.Node, known: dict[int, int]) -> int:

@@ -1,19 +1,33 @@
 """Who started this process, how many train together, and how a job of Slurm starts again.
 
-Only the environment is read, nothing heavy is imported.
+Nothing heavy is imported.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from adversaria.config import Plain
 from adversaria.errors import UserError
 
 log = logging.getLogger("adversaria")
+
+
+@contextlib.contextmanager
+def same_environment() -> Iterator[None]:
+    """After the block the environment's variables are what they were before."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
 
 
 @dataclass(frozen=True)

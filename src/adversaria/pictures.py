@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from adversaria.files import replacing
 from adversaria.types import DataSpec
 
 #: small images are enlarged by a whole factor, without smoothing, to at least this many pixels
@@ -37,9 +37,8 @@ def save_picture(path: Path, rgb: Tensor) -> None:
     """Writes a uint8 ``[3, H, W]`` or ``[1, H, W]`` picture as PNG, whole or not at all."""
     array = rgb.permute(1, 2, 0).numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with replacing(path) as file:
+        Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(file, format="PNG")
 
 
 def _grid(samples: Tensor, spec: DataSpec, columns: int | None) -> Tensor:

@@ -18,6 +18,7 @@ from adversaria.callbacks import Evaluation, Guard
 from adversaria.callbacks.lookup import callback_of
 from adversaria.checkpoints import AtomicIO, read_checkpoint
 from adversaria.diagnosis import Finding
+from adversaria.files import replacing, subfolder
 from adversaria.runs import Run
 
 log = logging.getLogger("adversaria")
@@ -70,5 +71,5 @@ def _keep_rows(run: Run, number: int) -> None:
     """``metrics.csv`` as it is now, before its last rows are cut off."""
     rows = run.path / "metrics.csv"
     if rows.is_file():
-        (run.path / "rollbacks").mkdir(exist_ok=True)
-        shutil.copyfile(rows, run.path / "rollbacks" / f"{number}.csv")
+        with open(rows, "rb") as old, replacing(subfolder(run.path, "rollbacks") / f"{number}.csv") as kept:
+            shutil.copyfileobj(old, kept)

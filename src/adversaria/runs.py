@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
+import os
 import platform
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+from adversaria import overrides as choices
 from adversaria.config import Plain, flatten
-from adversaria.errors import UserError
-from adversaria.files import write_json, write_text
+from adversaria.errors import DiskFull, UserError
+from adversaria.files import locked, read_json, read_text, read_yaml, write_json, write_text
+from adversaria.text import check_name, shown
 
 #: what the stored config of a run and that of its continuation may differ in
 MAY_CHANGE = (
@@ -32,9 +35,10 @@ MAY_CHANGE = (
     "data.root",
     "gradient_checkpointing",
 )
-_TEXTS = ("overrides.txt", "environment.txt", "config.yaml")
 #: what a start that was killed before it wrote its config may have left
-_BEFORE_CONFIG = {".lock", *_TEXTS}
+_BEFORE_CONFIG = (".lock", "overrides.txt", "environment.txt", "config.yaml")
+_FILES = (*_BEFORE_CONFIG, "metrics.csv", "result.json", "train.log")
+_FOLDERS = ("checkpoints", "samples", "tensorboard", "rollbacks", "profile")
 
 
 class Run:
@@ -57,44 +61,74 @@ class Run:
         """Makes the folder, or checks that it holds the same run, and keeps others out of it inside the block.
 
         Raises:
-            UserError: the folder is another run's, somebody trains in it, or it cannot be written.
+            UserError: the folder is another run's or holds links, somebody trains in it, or it cannot be written.
         """
         fresh = not self.exists
-        if fresh and self.path.is_dir() and self._holds_more():
-            raise UserError(f"run_dir={self.path} holds files but no run; choose an empty or a new folder")
+        if self.path.is_dir():
+            self._check_places()
+            if fresh and self._holds_more():
+                raise UserError(f"run_dir={shown(self.path)} holds files but no run; choose an empty or a new folder")
         if not fresh:
             self.check_same(config)
-        try:
-            self.make()
-            lock = open(self.path / ".lock", "w")  # noqa: SIM115 - held until the block ends
-        except OSError as error:
-            self._remove_made()
-            raise UserError(
-                f"run_dir={self.path} cannot be written ({error.strerror}); choose another folder"
-            ) from error
-        with lock:
+        with contextlib.ExitStack() as inside:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+                self.make()
+                inside.enter_context(locked(self.path / ".lock"))
+            except BlockingIOError as error:
                 raise UserError(
-                    f"another process trains in {self.path}; wait for it or choose another run_dir"
+                    f"another process trains in {shown(self.path)}; wait for it or choose another run_dir"
                 ) from error
-            write_text(self.overrides, "".join(f"{line}\n" for line in overrides))
-            write_text(self.path / "environment.txt", environment())
-            write_text(self.config, _dump(config))
+            except OSError as error:
+                self._remove_made()
+                raise self._not_written(error) from error
             try:
+                self._write_down(config, overrides)
                 yield
-            except UserError:
+            except UserError as error:
                 # What the user has to put right first leaves no half-made run behind.
-                if fresh and not self.last.exists():
+                if fresh and not self.last.exists() and not isinstance(error, DiskFull):
+                    inside.close()
                     shutil.rmtree(self.path)
                     self._remove_made()
                 raise
 
+    def _write_down(self, config: Plain, overrides: list[str]) -> None:
+        """What the run is; the config last, for it makes a folder a run."""
+        lines = choices.for_the_run(overrides)
+        try:
+            write_text(self.overrides, "".join(f"{line}\n" for line in lines))
+            write_text(self.path / "environment.txt", environment())
+            write_text(self.config, _dump(config))
+        except OSError as error:
+            raise self._not_written(error) from error
+        choices.note(lines)
+
+    def _not_written(self, error: OSError) -> UserError:
+        return UserError(f"run_dir={shown(self.path)} cannot be written ({error.strerror}); choose another folder")
+
     def _holds_more(self) -> bool:
         """Whether more lies in the folder than a start may have left that was killed before it wrote its config."""
-        names = {file.name for file in self.path.iterdir()} - _BEFORE_CONFIG
+        names = {file.name for file in self.path.iterdir()}.difference(_BEFORE_CONFIG)
         return any(not (name.startswith(".") and name.endswith(".tmp")) for name in names)
+
+    def _check_places(self) -> None:
+        """Nothing is written through a link: there is none where a run writes, and what has a run's names is its kind.
+
+        Raises:
+            UserError: names the first that is not.
+        """
+        for name in sorted(os.listdir(self.path)):
+            path = self.path / name
+            kind = stat.S_IFMT(os.lstat(path).st_mode)
+            wanted = {**dict.fromkeys(_FILES, stat.S_IFREG), **dict.fromkeys(_FOLDERS, stat.S_IFDIR)}.get(name, kind)
+            inner = [path, *(path.iterdir() if name in _FOLDERS and kind == stat.S_IFDIR else ())]
+            link = next((place for place in inner if place.is_symlink()), None)
+            if link is not None:
+                raise UserError(
+                    f"{shown(link)} is a link, and nothing is written through one; remove it, or put its content there"
+                )
+            if kind != wanted:
+                raise UserError(f"{shown(path)} is no {'folder' if wanted == stat.S_IFDIR else 'file'}; remove it")
 
     def make(self, *, new: bool = False) -> None:
         """Makes the folder and those above it; with ``new`` it must not exist."""
@@ -108,8 +142,12 @@ class Run:
                 folder.rmdir()
 
     def stored_overrides(self) -> list[str]:
-        """What the user typed when the run was started; empty if there is none."""
-        return self.overrides.read_text().splitlines() if self.exists and self.overrides.is_file() else []
+        """What the user typed when the run was started; empty if there is none.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        return choices.stored(self.overrides) if self.exists else []
 
     def stored_config(self) -> Plain | None:
         """The config that the run was started with, plain; None before it is started.
@@ -117,29 +155,36 @@ class Run:
         Raises:
             UserError: what is there is no config.
         """
-        import yaml
-
         if not self.exists:
             return None
         try:
-            stored = yaml.safe_load(self.config.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError):
-            stored = None
-        if not isinstance(stored, dict):
-            raise UserError(f"{self.config} is not a config; choose another run_dir")
+            stored = read_yaml(self.config)
+        except OSError as error:
+            raise UserError(
+                f"{shown(self.config)} cannot be read ({error.strerror}); choose another run_dir"
+            ) from error
+        if not isinstance(stored, dict) or not all(isinstance(key, str) for key in stored):
+            raise UserError(f"{shown(self.config)} is not a config; choose another run_dir")
         return stored
 
     def read_result(self) -> Plain | None:
-        """``result.json``; None while there is none."""
-        if not self.result.is_file():
-            return None
+        """``result.json``; None while there is none.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        way_out = "remove it and run the same command again"
         try:
-            result: Plain = json.loads(self.result.read_text())
-        except ValueError as error:
-            raise UserError(
-                f"{self.result} is not valid JSON ({error}); remove it and run the same command again"
-            ) from error
-        return result
+            result = read_json(self.result)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UserError(f"{shown(self.result)} cannot be read ({error.strerror}); {way_out}") from error
+        except UserError as error:
+            raise UserError(f"{error}; {way_out}") from error
+        if wrong := _wrong_in(result):
+            raise UserError(f"{shown(self.result)} is damaged: {wrong}; {way_out}")
+        return dict(result)
 
     def write_result(self, result: Plain) -> None:
         """Writes ``result.json``, whole or not at all; NaN becomes null."""
@@ -158,8 +203,11 @@ class Run:
             if stored.get(key) != new.get(key) and not key.startswith(MAY_CHANGE)
         ]
         if changed:
-            shown = "; ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-            raise UserError(f"{self.path} was trained with another config ({shown}); choose another folder")
+            more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+            raise UserError(
+                f"{shown(self.path)} was trained with another config ({shown('; '.join(changed[:5]), 1000)}{more}); "
+                "choose another folder"
+            )
 
 
 def new_run(stem: str) -> Run:
@@ -168,6 +216,7 @@ def new_run(stem: str) -> Run:
     Raises:
         UserError: it cannot be made.
     """
+    check_name("the folder of the run, <model>-<data>", stem)
     base = Path("outputs") / stem / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     for k in range(1000):
         run = Run(base if k == 0 else base.with_name(f"{base.name}-{k}"))
@@ -184,7 +233,11 @@ def new_run(stem: str) -> Run:
 def same_run(folder: Path, config: Plain) -> Path | None:
     """The run in a folder of runs that was started with exactly this config."""
     text = _dump(config)
-    return next((file.parent for file in sorted(folder.glob("*/config.yaml")) if file.read_text() == text), None)
+    for file in sorted(folder.glob("*/config.yaml")):
+        with contextlib.suppress(OSError, UserError):  # of another run, and damaged
+            if read_text(file) == text:
+                return file.parent
+    return None
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -224,6 +277,46 @@ def environment() -> str:
                 f"commit {subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()}"
             )
     return "\n".join(lines) + "\n"
+
+
+def _wrong_in(result: Any) -> str | None:
+    """What keeps plain values from being what `Run.write_result` wrote, in words."""
+    if not isinstance(result, dict):
+        return "it is no mapping"
+    pending: list[Any] = [result]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, int) and abs(value) >= 2**63:
+            return "it has a number beyond 64 bits"
+        pending += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if wrong := _wrong_kind(result, {"status": str, "generator_updates": int, "images_seen": int, "seconds": float}):
+        return wrong
+    for key in ("metrics", "fingerprint", "cost"):
+        if not isinstance(result.get(key) or {}, dict):
+            return f"{key} is no mapping"
+    if any(not _is_kind(value, float) for value in (result.get("metrics") or {}).values() if value is not None):
+        return "a score is no number"
+    if not isinstance(result.get("checkpoint"), str | None):
+        return "checkpoint is no text"
+    parts = [(result.get("best") or [], {"name": str, "step": int})]
+    finding = {"detector": str, "evidence": str, "step": int}
+    for key, kinds in {"findings": finding, "rollbacks": {**finding, "to_step": int}}.items():
+        if key == "rollbacks" and isinstance(result.get(key), int):  # their number, as it was written at first
+            continue
+        if not isinstance(result.get(key) or [], list):
+            return f"{key} is no list"
+        parts += [(record, kinds) for record in result.get(key) or []]
+    return next((wrong for part, kinds in parts if part != [] and (wrong := _wrong_kind(part, kinds))), None)
+
+
+def _wrong_kind(part: Any, kinds: dict[str, type]) -> str | None:
+    """The first of ``kinds`` that ``part`` lacks, in words."""
+    missing = (key for key, kind in kinds.items() if not isinstance(part, dict) or not _is_kind(part.get(key), kind))
+    return next((f"{key} is missing or of another type" for key in missing), None)
+
+
+def _is_kind(value: Any, kind: type) -> bool:
+    return isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
 
 
 def _dump(config: Plain) -> str:

@@ -83,14 +83,18 @@ class Stopwatch:
         """Seconds of training so far, those before a resume included."""
         return self._before + (0.0 if self._started is None else time.perf_counter() - self._started)
 
-    def start(self, before: float | None = None) -> None:
-        """Runs on, from ``before`` seconds if that is given."""
-        self._before = self.seconds if before is None else before
+    def set(self, seconds: float) -> None:
+        """Stands still at ``seconds``."""
+        self._before, self._started = seconds, None
+
+    def start(self) -> None:
+        """Runs on."""
+        self.set(self.seconds)
         self._started = time.perf_counter()
 
     def stop(self) -> None:
         """Stands still."""
-        self._before, self._started = self.seconds, None
+        self.set(self.seconds)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -150,6 +154,8 @@ class SteppedModule(LightningModule):
         self.passes: dict[str, Callable[..., Any]] = {}
         #: called at the beginning of each update
         self.before_step: Callable[[], object] = _nothing
+        #: whether training has begun, with everything in place that a checkpoint brought
+        self.begun = False
         self._plain = False
         self._step_listeners: list[Callback] = []
         self.running_loss = RunningLoss()
@@ -200,23 +206,27 @@ class SteppedModule(LightningModule):
         return math.prod(float(record[factor]) for record in self.rollbacks)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the rollbacks: with the config they make the run."""
-        checkpoint["rollbacks"] = self.rollbacks
+        """Adds the rollbacks, which with the config make the run, and the training time."""
+        checkpoint |= {"rollbacks": self.rollbacks, "seconds": self.clock.seconds}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The inverse of `on_save_checkpoint`."""
         self.rollbacks = checkpoint.get("rollbacks", [])
+        earlier = checkpoint.get("callbacks", {}).get("Statistics", {}).get("seconds", 0.0)  # where version 0.1 kept it
+        self.clock.set(checkpoint.get("seconds", earlier))
 
     def previews(self, reals: Tensor) -> dict[str, Tensor]:
         """No pictures besides samples, unless a system has some."""
         return {}
 
     def on_train_start(self) -> None:
-        """Finds out whether Lightning's ways to `backward` and `step` would do more than the calls themselves.
+        """Starts the clock; finds out whether Lightning's `backward` and `step` would do more than the bare calls.
 
         They do with another strategy than ours, with a gradient scaler, and for callbacks that listen to `backward`.
         Else their rounds of hooks would cost a small model a tenth of its step.
         """
+        self.clock.start()
+        self.begun = True
         backward = self._listeners("on_before_backward") + self._listeners("on_after_backward")
         ours = isinstance(self.trainer.strategy, SingleDeviceStrategy | StepwiseDDP)
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Any
 
 from adversaria.errors import UserError
 
@@ -29,6 +30,15 @@ def shown(text: object, longest: int = 200) -> str:
             characters.append(character)
     line = "".join(characters)
     return line if len(line) <= longest else f"{line[: longest - 3]}..."
+
+
+def cleaned(value: Any) -> Any:
+    """Plain containers with all of their texts, keys included, as `shown` gives them."""
+    if isinstance(value, dict):
+        return {cleaned(key): cleaned(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [cleaned(item) for item in value]
+    return shown(value, 1000) if isinstance(value, str) else value
 
 
 def as_file_name(text: object, longest: int = 40) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import logging
 import math
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,23 +22,25 @@ from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 from adversaria import cost
 from adversaria.admission import Trust
 from adversaria.build import build_system, check, construct
-from adversaria.callbacks import Checkpoint, Evaluation, Health
+from adversaria.callbacks import Checkpoint, Evaluation, Health, in_order
 from adversaria.callbacks.ema import sampler_of
 from adversaria.callbacks.lookup import callback_of
+from adversaria.callbacks.signals import Signals
 from adversaria.checkpoints import AtomicIO, read_checkpoint
 from adversaria.compilation import Compilation
 from adversaria.config import Plain
 from adversaria.data.module import DataModule
 from adversaria.diagnosis import Finding
-from adversaria.errors import Diverged, Stopped, Unhealthy, UserError
+from adversaria.errors import DiskFull, Diverged, Stopped, Unhealthy, UserError
 from adversaria.fields import check_train_config
-from adversaria.launch import launch, placed
+from adversaria.launch import launch, placed, same_environment
 from adversaria.layers.checkpointing import checkpoint_blocks
 from adversaria.metrics.fingerprint import fingerprint_id
 from adversaria.parallel import let_signals_be
 from adversaria.rollback import roll_back
 from adversaria.runs import Run
 from adversaria.stepping import NoProfiler, SteppedModule, seed_step
+from adversaria.text import shown
 
 log = logging.getLogger("adversaria")
 # Importing Lightning sets its loggers' levels; what they say at "info" is about Lightning, not about the run.
@@ -98,25 +102,26 @@ def train(experiment: Experiment, run: Run) -> Plain:
     Returns:
         What `result.json` holds: how it ended, how far it came, scores and their fingerprint.
     """
-    if not torch.cuda.is_available():
-        # Each optimizer step of PyTorch's CUDA build looks for a GPU, which takes 0.3 ms where no GPU is.
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     deadline = time.monotonic() + time_limit(experiment.config["trainer"].get("max_time"))
-    while True:
-        resume = read_checkpoint(run.last)["global_step"] if run.last.is_file() else 0
-        trainer = make_trainer(experiment, run, resume)
-        device = trainer.strategy.root_device
-        if experiment.metrics is not None:
-            experiment.metrics.prepare(experiment.data, device)
-        cost.reset_peak_memory(device)
-        if (checkpoint := callback_of(trainer, Checkpoint)) is not None:
-            checkpoint.deadline = deadline
-        status, cause = _fit(trainer, experiment, run)
-        if not isinstance(cause, Finding) or not roll_back(trainer, run, cause):
-            return _result(status, cause, trainer, experiment, run)
-        again = build_experiment(experiment.config, experiment.data, experiment.trust.stored)
-        again.callbacks += experiment.callbacks[len(again.callbacks) :]  # those that no config names
-        experiment = again
+    with same_environment(), Signals() as signals, _saying_what_is_saved(run):
+        if not torch.cuda.is_available():
+            # Each optimizer step of PyTorch's CUDA build looks for a GPU, which takes 0.3 ms where no GPU is.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        while True:
+            resume = read_checkpoint(run.last)["global_step"] if run.last.is_file() else 0
+            trainer = make_trainer(experiment, run, resume)
+            device = trainer.strategy.root_device
+            if experiment.metrics is not None:
+                experiment.metrics.prepare(experiment.data, device)
+            cost.reset_peak_memory(device)
+            if (checkpoint := callback_of(trainer, Checkpoint)) is not None:
+                checkpoint.deadline, checkpoint.signals = deadline, signals
+            status, cause = _fit(trainer, experiment, run)
+            if not isinstance(cause, Finding) or not roll_back(trainer, run, cause):
+                return _result(status, cause, trainer, experiment, run)
+            again = build_experiment(experiment.config, experiment.data, experiment.trust.stored)
+            again.callbacks += experiment.callbacks[len(again.callbacks) :]  # those that no config names
+            experiment = again
 
 
 def _fit(trainer: Trainer, experiment: Experiment, run: Run) -> tuple[str, Finding | str | None]:
@@ -126,18 +131,62 @@ def _fit(trainer: Trainer, experiment: Experiment, run: Run) -> tuple[str, Findi
         trainer.fit(experiment.system, datamodule=experiment.data, ckpt_path=path, weights_only=True)
     except Stopped as stopped:
         if trainer.is_global_zero:
-            log.info("%s; the same command with run_dir=%s goes on", stopped, run.path)
+            log.info("%s; the same command with run_dir=%s goes on", stopped, shown(run.path))
         return "stopped", stopped.by
     except Diverged as diverged:
-        log.error("diverged: %s; %s holds the last good state", diverged, run.last)
+        log.error("diverged: %s; %s", diverged, what_is_saved(run))
         finding = Finding("not_finite", diverged.generator_updates, str(diverged))
         for health in (c for c in experiment.callbacks if isinstance(c, Health)):
             health.note(finding)
         return "diverged", finding
     except Unhealthy as unhealthy:
-        log.error("unhealthy: %s; %s holds an earlier state", unhealthy, run.last)
+        log.error("unhealthy: %s; %s", unhealthy, what_is_saved(run))
         return "unhealthy", Finding(unhealthy.detector, unhealthy.generator_updates, unhealthy.evidence)
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        if path is None or experiment.system.begun:
+            raise
+        raise UserError(
+            f"{shown(path)} does not fit this run ({shown(str(error).strip().partition(chr(10))[0])}); put another "
+            "checkpoint of the run in its place, or choose another run_dir"
+        ) from error
+    finally:
+        experiment.system.clock.stop()
     return "finished", None
+
+
+@contextlib.contextmanager
+def _saying_what_is_saved(run: Run) -> Iterator[None]:
+    """Where the block ends for want of room on the disk or at once by the user, it is said what of the run is saved.
+
+    Raises:
+        DiskFull: instead of the error of the operating system.
+        KeyboardInterrupt: as it was, also where Lightning has made an exit of it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        where = f" at {shown(error.filename)}" if error.filename else ""
+        raise DiskFull(
+            f"{os.strerror(error.errno)}{where}; {what_is_saved(run)}: make room, and run the same command again"
+        ) from error
+    except (KeyboardInterrupt, SystemExit) as error:
+        if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        log.warning("interrupted before the run was saved as it is; %s", what_is_saved(run))
+        raise KeyboardInterrupt from error
+
+
+def what_is_saved(run: Run) -> str:
+    """How far the run's last checkpoint is, in words."""
+    try:
+        updates = read_checkpoint(run.last)["global_step"]
+    except UserError:
+        return "nothing of it has been saved"
+    return f"{shown(run.last)} holds it after {updates} generator updates"
 
 
 def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
@@ -148,7 +197,7 @@ def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
     evaluates = evaluation is not None and evaluation.metrics is not None
     make = functools.partial(
         construct,
-        callbacks=[Compilation(config["compile"]), *experiment.callbacks],
+        callbacks=[Compilation(config["compile"]), *in_order(experiment.callbacks)],
         logger=list(construct(config["logger"], "logger", trust, **parts).values()) or False,
         profiler=NoProfiler(),
         default_root_dir=str(run.path),
@@ -169,6 +218,10 @@ def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
         trainer: Trainer = make(trainer_node(config), "trainer", trust, plugins=[AtomicIO(), *slurm])
     except (ValueError, TypeError, RuntimeError) as error:  # MisconfigurationException is one of them
         raise UserError(f"the trainer refuses its settings: {str(error).splitlines()[0]}") from error
+    if config["trainer"].get("max_time") is not None and callback_of(trainer, Checkpoint) is None:
+        raise UserError(
+            "trainer.max_time stops a run by callbacks.checkpoint, which is left out; keep it, or set it to null"
+        )
     if config["trainer"].get("sync_batchnorm") and trainer.strategy.root_device.type != "cuda":
         raise UserError(
             "trainer.sync_batchnorm=true needs CUDA: PyTorch has no synchronised BatchNorm for "

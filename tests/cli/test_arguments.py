@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from adversaria import inprocess
 from adversaria.cli import arguments, compare, doctor, evaluate, sample, train
 from adversaria.errors import UserError
+from adversaria.overrides import parse
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -45,7 +46,7 @@ def test_what_is_quoted_is_read_back(name: str, quote: str) -> None:
     quoted = arguments.quoted(name, quote)
     arguments.check([f"run_dir={quoted}"])
     assert arguments.chosen([f"run_dir={quoted}"], "run_dir") == name
-    override = arguments.parse(f"runs=[{quoted},x]")
+    override = parse(f"runs=[{quoted},x]")
     assert override is not None
     assert OmegaConf.to_container(OmegaConf.create({"runs": override.value()}), resolve=True) == {"runs": [name, "x"]}
 

@@ -117,7 +117,7 @@ def test_runs_that_are_all_damaged_are_named(command: Command, in_tmp: Path) -> 
     Path("a/result.json").write_text("{")
     code, printed, err = command(compare, "a")
     assert code == 1
-    assert "a is left out: a/result.json is not valid JSON" in printed
+    assert "a is left out: a/result.json holds no JSON" in printed
     assert "no run that can be compared" in err
 
 

@@ -345,7 +345,7 @@ def test_a_stored_config_runs_no_code(copy: Any, in_tmp: Path, node: dict[str, A
 def test_a_damaged_result_is_named(copy: Any) -> None:
     folder = copy("healthy")
     (folder / "result.json").write_text(json.dumps({"status": "diverged"})[:-1])
-    with pytest.raises(UserError, match=r"result\.json is not valid JSON"):
+    with pytest.raises(UserError, match=r"result\.json holds no JSON"):
         read_history(folder)
 
 

@@ -46,11 +46,11 @@ def test_scores_that_are_no_numbers_are_none(make_run: MakeRun) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("result.json", "{", "not valid JSON"),
-        ("result.json", "[]", "no valid status"),
-        ("result.json", '{"status": "finished"}', "no valid generator_updates"),
+        ("result.json", "{", "holds no JSON"),
+        ("result.json", "[]", "no mapping"),
+        ("result.json", '{"status": "finished"}', "generator_updates is missing"),
         ("result.json", None, "still runs or was killed"),
-        ("config.yaml", "a: [", "no valid YAML"),
+        ("config.yaml", "a: [", "holds no YAML"),
         ("config.yaml", "text", "not a config"),
     ],
 )

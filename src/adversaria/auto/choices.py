@@ -12,7 +12,7 @@ from adversaria.config import Plain
 from adversaria.data.survey import Survey
 from adversaria.errors import UserError
 from adversaria.fields import check_train_config
-from adversaria.text import shown
+from adversaria.overrides import may_be_stored
 
 T = TypeVar("T")
 
@@ -86,12 +86,9 @@ def settle(config: Plain, overrides: Iterable[str], stored: Plain | None) -> tup
     check(node, "auto", config["trust"])
     auto: Auto = construct(node, "auto", config["trust"])
     given = [_key(override) for override in overrides]
-    earlier = (stored or {}).get("auto", {}).get("choices") or auto.choices
+    earlier = _earlier(stored, auto)
     settled = copy.deepcopy(config)
     if earlier is not None:
-        known = {key for keys in auto.fields.values() for key in keys}
-        if odd := next((key for key, value in earlier.items() if key not in known or isinstance(value, dict)), None):
-            raise UserError(f"auto.choices.{shown(odd)} of the stored config is nothing that auto chooses; remove it")
         settled["auto"]["choices"] = dict(earlier)
         for key, value in earlier.items():
             if not _is_given(key, given) and _get(config, key, _ABSENT) is not _ABSENT:
@@ -112,6 +109,22 @@ def settle(config: Plain, overrides: Iterable[str], stored: Plain | None) -> tup
             lines.append(f"{key}={_shown(made[key])}: {chosen[name].reason}")
     settled["auto"]["choices"] = made
     return settled, lines
+
+
+def _earlier(stored: Plain | None, auto: Auto) -> Mapping[str, Any] | None:
+    """What was chosen when the run began; None for a new run.
+
+    Raises:
+        UserError: there is more than can be chosen; a file may have come from elsewhere.
+    """
+    node = (stored or {}).get("auto")
+    earlier: Any = (node.get("choices") if isinstance(node, dict) else None) or auto.choices
+    if earlier is None:
+        return None
+    known = {key for keys in auto.fields.values() for key in keys if may_be_stored(key)}
+    if not isinstance(earlier, Mapping) or not known.issuperset(earlier):
+        raise UserError("auto.choices of the run's config.yaml are not what auto chooses; choose another run_dir")
+    return earlier
 
 
 def _places(auto: Auto, config: Plain) -> dict[str, list[str]]:

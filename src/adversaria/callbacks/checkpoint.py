@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -16,15 +15,13 @@ from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 from adversaria.callbacks.evaluation import Evaluation
 from adversaria.callbacks.guard import Guard
 from adversaria.callbacks.lookup import callback_of
+from adversaria.callbacks.signals import STOPS, Signals
 from adversaria.checkpoints import FORMAT_VERSION
 from adversaria.errors import Diverged, Stopped, Unhealthy, UserError
 from adversaria.ranges import Count
 from adversaria.ranks import largest_of_ranks
 from adversaria.stepping import all_finite
 
-#: what may stop a run; where ranks bring several, the last counts
-STOPS = ("trainer.max_time", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGTERM")
-SIGNALS = tuple(signal.Signals[name] for name in STOPS[1:])
 #: updates from one asking of the other ranks for a stop to the next: asking waits for the device
 ASK_EVERY = 10
 
@@ -33,8 +30,9 @@ class Checkpoint(LightningCheckpoint):
     """Keeps ``checkpoints/last.ckpt`` and ``best.ckpt``, and stops the run where it can go on.
 
     A step ends after its validation, if one is due, else with its batch: there the run is saved, when it is due, a
-    signal came or its time is up. Saved earlier, that validation would be lost on resume. After an exception nothing
-    is written: D may have stepped and G not. Subclasses of Lightning's Checkpoint run after all other callbacks.
+    signal came (see `Signals`) or its time is up. Saved earlier, that validation would be lost on resume. After an
+    exception nothing is written: D may have stepped and G not. Subclasses of Lightning's Checkpoint run after all other
+    callbacks.
 
     Args:
         every_n_steps: generator updates from one ``last.ckpt`` to the next; one comes at the end too.
@@ -52,8 +50,7 @@ class Checkpoint(LightningCheckpoint):
         self.saved_at = self.best_at = -1
         #: of `time.monotonic`, when the run is to stop
         self.deadline = math.inf
-        self._signal: int | None = None
-        self._handlers: dict[int, Any] = {}
+        self.signals = Signals()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to load the file without any other."""
@@ -65,22 +62,9 @@ class Checkpoint(LightningCheckpoint):
         }
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Installs handlers that only set a flag: an exception from a handler would land in the middle of a step."""
+        """From now on signals are noted."""
         self.saved_at = trainer.global_step
-        self._handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Puts the earlier handlers back."""
-        self._restore_handlers()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Puts the earlier handlers back: Lightning calls no `teardown` after an exception."""
-        self._restore_handlers()
-
-    def _restore_handlers(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
+        self.signals.listen()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         """Ends the step unless a validation is still to come."""
@@ -99,14 +83,10 @@ class Checkpoint(LightningCheckpoint):
         self._keep_best(trainer, pl_module)
         self._save_last(trainer, pl_module)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signal = number
-        if number == signal.SIGINT:  # a second Ctrl-C is immediate
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
     def _end_of_step(self, trainer: Trainer, pl_module: Any) -> None:
         step = trainer.global_step
         stop = self._stop(trainer)
+        self.signals.immediate = stop is None  # or it would be stopped on the way to its end
         failure = guard.verdict(trainer) if (guard := callback_of(trainer, Guard)) else None
         save = stop is not None or step % self.every_n_steps == 0
         if save or failure or step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
@@ -121,8 +101,8 @@ class Checkpoint(LightningCheckpoint):
     def _stop(self, trainer: Trainer) -> str | None:
         """What asks the run to stop, on all ranks alike."""
         code = 0
-        if self._signal is not None:
-            code = 1 + STOPS.index(signal.Signals(self._signal).name)
+        if self.signals.came is not None:
+            code = 1 + STOPS.index(signal.Signals(self.signals.came).name)
         elif time.monotonic() >= self.deadline:
             code = 1
         if trainer.world_size > 1:
@@ -146,10 +126,10 @@ class Checkpoint(LightningCheckpoint):
 
     def _save(self, trainer: Trainer, pl_module: Any, name: str) -> Path:
         # The rows of the loggers go first: on resume they are cut back to the checkpoint's step, never missing.
-        with pl_module.clock.paused():
+        path = Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
+        with pl_module.clock.paused(), self.signals.postponed():
             for logger in trainer.loggers:
                 logger.save()
-            path = Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
             trainer.save_checkpoint(path, weights_only=False)
         return path
 

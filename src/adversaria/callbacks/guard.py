@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -126,8 +127,7 @@ class Guard(Callback):
         self._kept = [kept for kept in self._kept if kept >= max(healthy, default=0)] + [step]
         if not trainer.is_global_zero:
             return
-        temporary = path.with_name("kept.tmp")
-        temporary.unlink(missing_ok=True)
+        temporary = path.with_name(f".kept.{secrets.token_hex(8)}.tmp")
         os.link(path, temporary)  # the next last.ckpt takes the name, not the content
         os.replace(temporary, _file(path.parent, step))
         for file in set(path.parent.glob("step_*.ckpt")) - {_file(path.parent, kept) for kept in (0, *self._kept)}:

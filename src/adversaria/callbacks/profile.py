@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
+from adversaria.files import subfolder, write_text
 from adversaria.ranges import Amount, Count
 
 
@@ -32,7 +35,7 @@ class Profile(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Starts the profiler, which waits for its turn."""
-        self._folder = Path(trainer.default_root_dir) / "profile"
+        self._run = Path(trainer.default_root_dir)
         self._profiler.start()
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -44,7 +47,10 @@ class Profile(Callback):
         self._profiler.stop()
 
     def _write(self, profiler: torch.profiler.profile) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        profiler.export_chrome_trace(str(self._folder / "trace.json"))
+        folder = subfolder(self._run, "profile")
+        with tempfile.TemporaryDirectory(dir=folder) as private:  # the profiler takes a name, and writes through a link
+            trace = Path(private) / "trace.json"
+            profiler.export_chrome_trace(str(trace))
+            os.replace(trace, folder / trace.name)
         table = profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=25)
-        (self._folder / "operations.txt").write_text(table)
+        write_text(folder / "operations.txt", table)

@@ -34,8 +34,7 @@ class Progress(Callback):
                 mininterval=interval,
                 dynamic_ncols=True,
             )
-            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-            self._statistics = next(c for c in callbacks if isinstance(c, Statistics))
+            self._statistics = callback_of(trainer, Statistics)
             self._health = callback_of(trainer, Health)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
@@ -43,13 +42,13 @@ class Progress(Callback):
         if self._bar is None:
             return
         if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            latest = self._statistics.latest
+            latest = self._statistics.latest if self._statistics is not None else {}
             word = self._health.examination.status if self._health is not None else ""
             health = {"health": word} if word else {}
             losses = {k.removeprefix("loss/"): f"{v:.3f}" for k, v in latest.items() if k.startswith("loss/")}
-            self._bar.set_postfix(
-                {**losses, "images/s": f"{latest['throughput/images_per_second']:.0f}", **health}, refresh=False
-            )
+            rate = latest.get("throughput/images_per_second")
+            speed = {} if rate is None else {"images/s": f"{rate:.0f}"}
+            self._bar.set_postfix({**losses, **speed, **health}, refresh=False)
         self._bar.update()
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:

@@ -10,8 +10,6 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 
-from adversaria.stepping import Stopwatch
-
 
 class Statistics(Callback):
     """Logs every ``trainer.log_every_n_steps`` generator updates, in one transfer from the device.
@@ -25,30 +23,10 @@ class Statistics(Callback):
         self.latest: dict[str, float] = {}
         self._norms: dict[str, Tensor] = {}
         self._mark = (0, 0.0)
-        self._clock: Stopwatch | None = None
-        self._restored = 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        """The training time."""
-        return {"seconds": self._clock.seconds if self._clock else self._restored}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self._restored = state_dict["seconds"]
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Starts the clock."""
-        self._clock = pl_module.clock
-        pl_module.clock.start(self._restored)
-        self._mark = (trainer.global_step, self._restored)
-
-    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Stops the clock."""
-        pl_module.clock.stop()
-
-    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Stops the clock."""
-        pl_module.clock.stop()
+        """Notes where this start begins."""
+        self._mark = (trainer.global_step, pl_module.clock.seconds)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Optimizer) -> None:
         """Takes the gradient norm of the network that is about to step."""

@@ -7,9 +7,7 @@ submitit), where no job sees the variables of the command. What a job needs trav
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import json
 import logging
 import multiprocessing
 import os
@@ -20,11 +18,17 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from adversaria.errors import UserError
+from adversaria.files import locked
+from adversaria.runs import Run
+from adversaria.text import shown
 
 log = logging.getLogger("adversaria")
 
@@ -57,7 +61,7 @@ class Sweep(Callback):
     current: ClassVar[Sweep | None] = None
     #: a signal came, no further job of this process is to start
     stopping: ClassVar[bool] = False
-    _gpu: ClassVar[IO[str] | None] = None
+    _gpu: ClassVar[contextlib.ExitStack | None] = None
 
     def __init__(self) -> None:
         self.path: Path | None = None
@@ -68,7 +72,10 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Called by Hydra before the sweep, and before it writes multirun.yaml or looks at the overrides' values."""
         Sweep.current = self
-        self.path = Path(config.hydra.sweep.dir).absolute()
+        with contextlib.suppress(OmegaConfBaseException):  # Hydra, which needs it next, says what is wrong with it
+            self.path = Path(config.hydra.sweep.dir).absolute()
+        if self.path is None:
+            return
         self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         preset = OmegaConf.select(config, "hydra.sweeper.params") or {}
         lines = [f"{key}={value}" for key, value in preset.items()] + list(config.hydra.overrides.task)
@@ -147,9 +154,13 @@ class Sweep(Callback):
         """Says where the sweep is and how its runs ended, those of earlier starts included."""
         if self.path is None:
             return
-        results = [json.loads(file.read_text()) for file in self.path.glob("*/result.json")]
-        if results:
-            counts = Counter(result["status"] for result in results)
+        counts: Counter[str] = Counter()
+        for file in self.path.glob("*/result.json"):
+            try:
+                counts[shown((Run(file.parent).read_result() or {})["status"])] += 1
+            except UserError:
+                counts["damaged"] += 1
+        if counts:
             log.info("sweep      %s: %s", self.path, ", ".join(f"{count} {status}" for status, count in counts.items()))
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -173,7 +184,7 @@ def pass_on(name: str | None) -> None:
     submitit's handler puts the job back into the queue, with the same arguments and thereby the same folder, and ends
     the process. The signals that mean an end are passed to nobody. Source: submitit, docs/checkpointing.md.
     """
-    if name in ("SIGUSR1", "SIGUSR2"):
+    if name in ("SIGUSR1", "SIGUSR2"):  # only where there are such signals
         number = signal.Signals[name]
         handler = signal.getsignal(number)
         if callable(handler):
@@ -191,19 +202,16 @@ def visible_gpus() -> list[str]:
     return [str(k) for k, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
-def claim_gpu(folder: Path, gpus: Sequence[str], number: int) -> tuple[IO[str] | None, str]:
-    """A GPU that no other process of the sweep in ``folder`` holds, and the lock that holds it for the process's life.
+def claim_gpu(folder: Path, gpus: Sequence[str], number: int) -> tuple[contextlib.ExitStack | None, str]:
+    """A GPU that no other process of the sweep in ``folder`` holds, and what holds it until it is closed.
 
     Where all are taken, the jobs share them in turn by their ``number``.
     """
     for name in gpus:
-        lock = open(folder / f".gpu-{name}", "a")  # noqa: SIM115 - held as long as the process lives
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-        else:
-            return lock, name
+        held = contextlib.ExitStack()
+        with contextlib.suppress(BlockingIOError):
+            held.enter_context(locked(folder / f".gpu-{name}"))
+            return held, name
     return None, gpus[number % len(gpus)]
 
 

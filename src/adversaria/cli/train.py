@@ -27,8 +27,6 @@ log = logging.getLogger("adversaria")
 
 #: exit codes by how a run ended; a stop at a signal is told apart, so that a script can start the command again
 EXIT = {"finished": 0, "stopped": STOPPED, "diverged": 1, "unhealthy": 1}
-#: overrides that belong to one start, not to the run, and those that a stored file must never bring back
-_NOT_STORED = ("run_dir=", "trust=", "+trust=", "++trust=", "hydra", "+hydra", "++hydra", "~hydra", "-")
 
 
 def main() -> int:
@@ -41,19 +39,21 @@ def main() -> int:
         return 2
     # Slurm signals helpers too, such as the workers of a loader, and also while the results are written: who has no
     # use for the signal must not die of it.
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     return app.run("train", job)
 
 
 def resume_arguments(given: list[str]) -> list[str]:
     """With ``run_dir=`` of an existing run: its stored overrides first, the new ones last, for the last one wins."""
+    from adversaria.overrides import brought_back
     from adversaria.runs import Run
 
     run_dir = arguments.chosen(given, "run_dir")
     if not isinstance(run_dir, str) or not run_dir:
         return given
-    stored = [line for line in Run(run_dir).stored_overrides() if line and not line.startswith(_NOT_STORED)]
-    return arguments.not_repeated(stored, given) + given
+    run = Run(run_dir)
+    return (arguments.not_repeated(brought_back(run.overrides, given), given) if run.exists else []) + given
 
 
 def job(config: Plain) -> int:
@@ -77,9 +77,8 @@ def job(config: Plain) -> int:
     if rank() > 0:  # the folder belongs to the first rank
         train(experiment, _run(folder or ""))
         return 0
-    overrides = [line for line in hydra_config.overrides.task if not line.startswith(_NOT_STORED)]
     run = _run(folder) if folder else _new_run(hydra_config.runtime.choices)
-    with run.started(_stored(config), overrides):
+    with run.started(_stored(config), hydra_config.overrides.task):
         code, stopped_by = _train(experiment, run, choices)
     if swept:
         pass_on(stopped_by)
@@ -100,9 +99,11 @@ def _settled(config: Plain, run_dir: str | None, hydra_config: object) -> tuple[
 
 def _train(experiment: Experiment, run: Run, choices: list[str]) -> tuple[int, str | None]:
     """The exit code, and what stopped the run if something did."""
+    from adversaria.files import append
     from adversaria.training import train
 
-    file = logging.FileHandler(run.path / "train.log")
+    written = append(run.path / "train.log")
+    file = logging.StreamHandler(written)
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(file)
     os.environ["ADVERSARIA_RUN_DIR"] = str(run.path.resolve())
@@ -115,7 +116,7 @@ def _train(experiment: Experiment, run: Run, choices: list[str]) -> tuple[int, s
     finally:
         del os.environ["ADVERSARIA_RUN_DIR"]
         log.removeHandler(file)
-        file.close()
+        written.close()
     return EXIT[result["status"]], result["stopped_by"]
 
 
@@ -177,7 +178,7 @@ def _already_ended(run: Run, config: Plain, swept: bool) -> int | None:
         )
     if result["status"] == "unhealthy" and config["callbacks"].get("guard", {}).get("action", "watch") != "watch":
         raise UserError(
-            f"{run.path} was stopped by its guard ({result['findings'][-1]['detector']} after "
+            f"{run.path} was stopped by its guard ({(result.get('findings') or [{}])[-1].get('detector')} after "
             f"{result['generator_updates']} generator updates) and would be again; train with other settings in another"
             " run_dir, or add guard=watch to go on regardless"
         )
@@ -217,12 +218,14 @@ def _summarise(result: Plain, run: Run) -> None:
         result["seconds"],
     )
     pictures = sorted(run.samples.glob("[0-9]*.png"))
-    scores = ", ".join(f"{name} {value:.4g}" for name, value in result["metrics"].items() if value is not None)
+    scores = ", ".join(
+        f"{name} {value:.4g}" for name, value in (result.get("metrics") or {}).items() if value is not None
+    )
     for name, value in (
         ("samples", pictures[-1] if pictures else None),
-        ("checkpoint", run.path / result["checkpoint"] if result["checkpoint"] else None),
+        ("checkpoint", run.path / result["checkpoint"] if result.get("checkpoint") else None),
         ("score", scores or None),
-        ("made by", in_short(result["fingerprint"]) if scores else None),
+        ("made by", in_short(result.get("fingerprint") or {}) if scores else None),
         ("memory", _memory(result.get("cost") or {})),
         ("run", run.path),
     ):

@@ -15,6 +15,7 @@ from adversaria.diagnosis import Detector, Examination, Finding, Reading
 from adversaria.errors import UserError
 from adversaria.report.runs import read_rows
 from adversaria.runs import Run
+from adversaria.text import cleaned, shown
 
 #: is in every reading that `adversaria.callbacks.Health` takes, whatever the system
 _MARK = "diversity/spread"
@@ -110,16 +111,17 @@ def read_history(folder: Path, *, overrides: Plain | None = None, trust: Sequenc
         UserError: there is nothing to examine, or the detectors cannot be built.
     """
     run = Run(folder)
-    config = run.stored_config()
+    config = cleaned(run.stored_config())
     if config is None:
-        raise UserError(f"{folder} holds no run; name the folder that has its config.yaml")
+        raise UserError(f"{shown(folder)} holds no run; name the folder that has its config.yaml")
     rows = read_rows(folder / "metrics.csv")
     if not rows:
         raise UserError(
-            f"{folder} has no metrics.csv with rows; wait for its first logged step, or train with logger=csv"
+            f"{shown(folder)} has no metrics.csv with rows; wait for its first logged step, or train with logger=csv"
         )
-    health = (config.get("callbacks") or {}).get("health")
-    own = (health or {}).get("detectors")
+    callbacks = config.get("callbacks")
+    health = callbacks.get("health") if isinstance(callbacks, dict) else None
+    own = health.get("detectors") if isinstance(health, dict) else None
     node = _override(own or default_detectors(), overrides or {})
     every = default_health()["every_n_steps"]
 
@@ -132,7 +134,7 @@ def read_history(folder: Path, *, overrides: Plain | None = None, trust: Sequenc
             examination.add(Finding(str(entry["detector"]), int(entry["step"]), str(entry["evidence"])))
         return Part(rows, readings, examination, after, rollback)
 
-    result = run.read_result() or {}
+    result = cleaned(run.read_result() or {})
     history = History(
         path=folder,
         config=flatten(config),
@@ -218,7 +220,7 @@ def _noted(result: Plain) -> list[Plain]:
     """Findings that show in no reading: a run that diverged was ended between two."""
     if result.get("status") != "diverged":
         return []
-    return [entry for entry in result.get("findings", []) if entry["step"] == result["generator_updates"]]
+    return [entry for entry in result.get("findings") or [] if entry["step"] == result["generator_updates"]]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -229,7 +231,8 @@ def _files(folder: Path) -> list[Path]:
 def _rollbacks(run: Run, result: Plain) -> list[Plain]:
     """One record for each; those of a run that still trains are in its checkpoint alone."""
     if result or not _files(run.path) or not run.last.is_file():
-        return result.get("rollbacks") or []
+        records = result.get("rollbacks")
+        return records if isinstance(records, list) else []
     from adversaria.checkpoints import read_checkpoint
 
     rollbacks: list[Plain] = read_checkpoint(run.last).get("rollbacks") or []
@@ -241,13 +244,13 @@ def _refuse_nothing(history: History, health: Any) -> None:
     parts = history.parts
     if any(part.findings or part.judged(name) for part in parts for name in part.examination.detectors):
         return
-    if health and not history.now.readings:
+    if isinstance(health, dict) and not history.now.readings:
         raise UserError(
-            f"{history.path} has no reading of its health yet; the first one is taken after "
+            f"{shown(history.path)} has no reading of its health yet; the first one is taken after "
             f"{health.get('every_n_steps')} generator updates (callbacks.health.every_n_steps)"
         )
     if not history.measured:
         raise UserError(
-            f"{history.path}/metrics.csv has no column that a detector reads; train with callbacks.health, which is "
-            "part of callbacks=default"
+            f"{shown(history.path)}/metrics.csv has no column that a detector reads; train with callbacks.health, "
+            "which is part of callbacks=default"
         )

@@ -15,6 +15,8 @@ from adversaria.config import conf_dir
 from adversaria.doctor.figures import draw
 from adversaria.doctor.history import History, Part
 from adversaria.doctor.panels import THEMES
+from adversaria.files import write_text
+from adversaria.text import shown
 
 #: of every detector what all have, before its thresholds
 _COMMON = ("patience", "after")
@@ -27,7 +29,7 @@ def write_page(history: History) -> Path:
         OSError: the folder cannot be written.
     """
     path = history.path / "doctor.html"
-    path.write_text(page(history), encoding="utf-8")
+    write_text(path, page(history))
     return path
 
 
@@ -44,8 +46,8 @@ def page(history: History) -> str:
     ]
     return template.render(
         style=Markup(_text("adversaria.report", "page.css") + _text("adversaria.doctor", "page.css")),
-        name=history.path.resolve().name,
-        path=history.path,
+        name=shown(history.path.resolve().name),
+        path=shown(history.path),
         verdict=verdict(history),
         healthy=not any(part.findings for part in history.parts),
         status=history.status,

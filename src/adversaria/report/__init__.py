@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from adversaria.files import write_text
 from adversaria.report import figures, tables, text, words
 from adversaria.report.page import page
 from adversaria.report.runs import RunRecord, find_runs, read_runs
@@ -33,7 +34,7 @@ def write_report(sections: Sequence[Section], out: Path, warnings: Sequence[str]
         "report.tex": text.latex(sections, [_caption(section) for section in sections]),
     }
     for name, content in files.items():
-        (out / name).write_text(content, encoding="utf-8")
+        write_text(out / name, content)
 
 
 def _parts(sections: Sequence[Section], out: Path, warnings: Sequence[str]) -> list[str | Table | Path]:

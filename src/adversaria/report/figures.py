@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
+from adversaria.files import replacing, subfolder
 from adversaria.report.runs import RunRecord
 from adversaria.report.sections import Configuration, Section
 
@@ -24,6 +25,7 @@ INK = "#1b1b1e"
 #: pixels of a grid of samples, at most
 _WIDTH = 800
 _CELLS = 6
+_MOST_PIXELS = 50_000_000
 
 Axis = Literal["images seen", "seconds of training"]
 AXES: tuple[Axis, ...] = ("images seen", "seconds of training")
@@ -111,17 +113,25 @@ def save_samples(section: Section, folder: Path) -> Path | None:
 def sample_tiles(section: Section) -> list[tuple[str, Image.Image]]:
     """Captions and pictures: reals first, then each configuration that has samples."""
     reals = next((run for run in section.runs if run.reals), None)
-    tiles = [("training data", crop(reals.reals, reals.config))] if reals and reals.reals else []
+    found = [("training data", crop(reals.reals, reals.config))] if reals and reals.reals else []
     for configuration in section.configurations:
         if run := _shown_run(configuration):
             how = "" if run.finished else f", {run.status}"
-            tiles.append((f"{configuration.name}, seed {run.seed}{how}", crop(run.pictures[-1], run.config)))
-    return tiles
+            found.append((f"{configuration.name}, seed {run.seed}{how}", crop(run.pictures[-1], run.config)))
+    return [(caption, image) for caption, image in found if image is not None]
 
 
-def crop(path: Path, config: dict[str, Any]) -> Image.Image:
-    """The first six rows and columns of a grid (see `adversaria.pictures`), or all of a picture that is no grid."""
-    image = Image.open(path).convert("RGB")
+def crop(path: Path, config: dict[str, Any]) -> Image.Image | None:
+    """The first six rows and columns of a grid (see `adversaria.pictures`), or all of a picture that is no grid; None
+    of a file that is damaged, or larger than any grid.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as file:
+            image = file.convert("RGB") if file.width * file.height <= _MOST_PIXELS else None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises for damaged files
+        return None
+    if image is None:
+        return None
     size = config.get("data.size")
     if isinstance(size, int) and size > 0:
         cell = size * max(1, -(-64 // size)) + 2  # enlarged to 64 pixels at least, two between them
@@ -196,9 +206,11 @@ def make_figure(columns: int, size: tuple[float, float]) -> tuple[Any, Sequence[
 
 
 def _save(figure: Any, stem: Path) -> Path:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None})
-    figure.savefig(stem.with_suffix(".png"), dpi=160)
+    subfolder(stem.parent.parent, stem.parent.name)
+    kinds: dict[str, dict[str, Any]] = {".pdf": {"metadata": {"CreationDate": None}}, ".png": {"dpi": 160}}
+    for suffix, options in kinds.items():
+        with replacing(stem.with_suffix(suffix)) as file:
+            figure.savefig(file, format=suffix[1:], **options)
     return stem.with_suffix(".png")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import glob
 import itertools
@@ -13,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from adversaria.config import Plain, flatten
 from adversaria.errors import UserError
+from adversaria.files import read_text
+from adversaria.rows import rows_of
 from adversaria.runs import Run
+from adversaria.text import cleaned, shown
 
 _SCORE = "score/"
 
@@ -118,7 +118,7 @@ class RunRecord:
     @property
     def pictures(self) -> list[Path]:
         """The grids of the fixed latents, the last one last."""
-        return sorted(Run(self.path).samples.glob("[0-9]*.png"))
+        return sorted(path for path in Run(self.path).samples.glob("[0-9]*.png") if path.is_file())
 
     @property
     def reals(self) -> Path | None:
@@ -151,7 +151,7 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[RunRecord], list[str]]:
         try:
             records.append(read_run(folder))
         except (UserError, OSError) as error:
-            warnings.append(f"{folder} is left out: {error}")
+            warnings.append(f"{shown(folder)} is left out: {error}")
     return records, warnings
 
 
@@ -165,35 +165,19 @@ def read_run(folder: Path) -> RunRecord:
     result = run.read_result()
     if result is None:
         raise UserError("it has no result.json, so it still runs or was killed")
-    _check_result(result)
-    try:
-        config = yaml.safe_load(run.config.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{run.config.name} is no valid YAML") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{run.config.name} is not a config")
+    config = run.stored_config()
+    if config is None:
+        raise UserError("it has no config.yaml")
     environment = folder / "environment.txt"
-    lines = environment.read_text(errors="replace").splitlines() if environment.is_file() else []
+    lines = read_text(environment).splitlines() if environment.is_file() else []
     return RunRecord(
         path=folder,
-        config=flatten(config),
-        overrides=tuple(run.stored_overrides()),
-        result=result,
+        config=flatten(cleaned(config)),
+        overrides=tuple(cleaned(run.stored_overrides())),
+        result=cleaned(result),
         rows=read_rows(folder / "metrics.csv"),
-        device=", ".join(line for line in lines if line.startswith(("device ", "threads "))),
+        device=", ".join(shown(line) for line in lines if line.startswith(("device ", "threads "))),
     )
-
-
-def _check_result(result: Any) -> None:
-    """Raises UserError unless it has what every run writes."""
-    kinds = {"status": str, "generator_updates": int, "images_seen": int, "seconds": int | float}
-    wrong = [
-        key for key, kind in kinds.items() if not isinstance(result, dict) or not isinstance(result.get(key), kind)
-    ]
-    if wrong:
-        raise UserError(f"its result.json has no valid {wrong[0]}")
-    if not isinstance(result.get("metrics") or {}, dict) or not isinstance(result.get("fingerprint") or {}, dict):
-        raise UserError("metrics and fingerprint of its result.json are not mappings")
 
 
 def _below(place: Path) -> list[Path]:
@@ -203,19 +187,17 @@ def _below(place: Path) -> list[Path]:
 
 
 def read_rows(path: Path) -> tuple[dict[str, float], ...]:
-    """The rows of a ``metrics.csv`` that have a step, in its order; empty if there is no file.
+    """The whole rows of a ``metrics.csv`` by their step; empty if there is no file.
 
-    Cells that are no numbers are left out, and so is a last line without an end: it is still being written.
+    Cells that are no numbers are left out.
     """
     if not path.is_file():
         return ()
-    with open(path, newline="", errors="replace") as file:
-        lines = (line.replace("\0", "") for line in file if line.endswith("\n"))  # a power cut leaves zeros
-        rows = [
-            {name: number for name, cell in row.items() if (number := _number(cell)) is not None}
-            for row in csv.DictReader(lines)
-        ]
-    return tuple(sorted((row for row in rows if "step" in row), key=lambda row: row["step"]))
+    rows = [
+        {name: number for name, cell in row.items() if (number := _number(cell)) is not None}
+        for row in rows_of(path)[0]
+    ]
+    return tuple(sorted(rows, key=lambda row: row["step"]))
 
 
 def _number(cell: Any) -> float | None:

@@ -12,6 +12,7 @@ from adversaria.report.names import differing_keys
 from adversaria.report.runs import RunRecord, canonical
 from adversaria.report.sections import Configuration, Section
 from adversaria.report.statistics import MAIN, Estimate, ScoreName, spread_name
+from adversaria.text import shown
 
 Mark = Literal["", "best", "tie", "unknown"]
 #: what stands behind a number
@@ -326,7 +327,7 @@ def _run_row(run: RunRecord, color: int, monitor: str | None) -> tuple[Cell, ...
     result = run.result
     counts = (len(result.get("rollbacks") or []), result["generator_updates"], result["images_seen"])
     cells = [
-        Cell(str(run.path), color=color),
+        Cell(shown(run.path), color=color),
         Cell(str(run.seed)),
         Cell(run.status),
         *(Cell(number(c)) for c in counts),

@@ -13,6 +13,7 @@ from adversaria.report import tables
 from adversaria.report.runs import RunRecord
 from adversaria.report.sections import Section
 from adversaria.report.tables import SIGNS, Cell, Table
+from adversaria.text import shown
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -117,7 +118,7 @@ def _latex_cell(cell: Cell) -> str:
 
 def _csv_row(run: RunRecord) -> dict[str, Any]:
     result = run.result
-    row: dict[str, Any] = {"run": str(run.path), "seed": run.seed, "device": run.device}
+    row: dict[str, Any] = {"run": shown(run.path, 4096), "seed": run.seed, "device": run.device}
     row |= {key: value for key, value in result.items() if not isinstance(value, dict | list)}
     row["best_step"] = run.best["step"] if run.best else None
     row["largest_gradient_norm"] = run.largest_gradient_norm
