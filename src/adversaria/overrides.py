@@ -98,7 +98,7 @@ def stored(file: Path) -> list[str]:
         UserError: it cannot be read.
     """
     try:
-        return [line for line in read_text(file).split("\n") if line]
+        return [line for line in read_text(file, errors="surrogateescape").split("\n") if line]
     except FileNotFoundError:
         return []
     except OSError as error:

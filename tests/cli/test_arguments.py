@@ -119,6 +119,13 @@ def test_what_hydra_reads_passes(given: list[str]) -> None:
     arguments.check(given)
 
 
+def test_the_options_that_take_a_value_are_those_of_hydra() -> None:
+    from hydra._internal.utils import get_args_parser
+
+    options = [action for action in get_args_parser()._actions if action.option_strings and action.nargs != 0]
+    assert {name for action in options for name in action.option_strings} == arguments._WITH_VALUE
+
+
 @pytest.mark.parametrize(
     ("given", "value"),
     [

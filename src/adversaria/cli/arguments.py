@@ -20,7 +20,10 @@ from adversaria.overrides import parse
 from adversaria.text import shown
 
 #: Hydra's options that take the argument after them
-_WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--info", "-i")
+_WITH_VALUE = {
+    *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+    *("--package", "-p", "--info", "-i", "--cfg", "-c", "--experimental-rerun"),
+}
 _MULTIRUN = ("-m", "--multirun")
 #: keys whose values are paths
 _PATHS = re.compile(

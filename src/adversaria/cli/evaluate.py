@@ -142,7 +142,7 @@ def _metrics(config: Plain, stored: Plain, data: DataModule, count: int | None) 
         raise UserError("the run was trained with metrics=none; choose some, for example metrics=inception")
     if not node:
         name = "classifier" if data.spec.num_classes else "inception"
-        node = yaml.safe_load((conf_dir() / "metrics" / f"{name}.yaml").read_text())
+        node = yaml.safe_load((conf_dir() / "metrics" / f"{name}.yaml").read_text("utf-8"))
     if count is not None and node.get("count", 0) > count:
         log.info("%-10s all %d images are compared: fewer than metrics.count=%d", "images", count, node["count"])
         node = {**node, "count": count}

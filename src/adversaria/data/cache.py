@@ -109,7 +109,7 @@ def locked(path: Path) -> Iterator[bool]:
     Gives False where the system or the file system knows no such locks.
     """
     alone = fcntl is not None
-    with path.open("a") as handle:
+    with path.open("ab") as handle:
         if fcntl is not None:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
