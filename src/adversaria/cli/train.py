@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
+from adversaria.admission import Trust, brought_by_run
 from adversaria.cli import app, arguments
 from adversaria.cli.sweep import STOPPED, Sweep, pass_on
 from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain
 from adversaria.errors import UserError
+from adversaria.fields import check_train_config
 from adversaria.launch import launch, placed, rank, requeue
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ EXIT = {"finished": 0, "stopped": STOPPED, "diverged": 1, "unhealthy": 1}
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()
+    use_utf8()  # before the arguments are read
+    typed = sys.argv[1:]
     try:
         sys.argv[1:] = resume_arguments(sys.argv[1:])
     except UserError as error:
@@ -41,7 +45,7 @@ def main() -> int:
     # use for the signal must not die of it.
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    return app.run("train", job)
+    return app.run("train", functools.partial(job, typed=typed))
 
 
 def resume_arguments(given: list[str]) -> list[str]:
@@ -50,35 +54,42 @@ def resume_arguments(given: list[str]) -> list[str]:
     from adversaria.runs import Run
 
     run_dir = arguments.chosen(given, "run_dir")
-    if not isinstance(run_dir, str) or not run_dir:
+    if not isinstance(run_dir, str) or not run_dir or not (run := Run(run_dir)).exists:
         return given
-    run = Run(run_dir)
-    return (arguments.not_repeated(brought_back(run.overrides, given), given) if run.exists else []) + given
+    return arguments.not_repeated(brought_back(run.overrides, given), given) + given
 
 
-def job(config: Plain) -> int:
-    """One run: checks everything, then makes the folder, then trains."""
+def job(config: Plain, typed: Sequence[str] = ()) -> int:
+    """One run: checks everything, then makes the folder, then trains.
+
+    Args:
+        config: of the run.
+        typed: this command line, without what a run's folder brought.
+    """
     config.pop("hydra", None)
+    check_train_config(config)
     hydra_config, sweep = HydraConfig.get(), Sweep.current
-    cell = sweep.folder(hydra_config.overrides.task) if sweep and sweep.path else None
+    cell = sweep.folder(app.overrides_of_job()) if sweep and sweep.path else None
     swept = cell is not None
     _refuse_what_cannot_be(config, swept)
     inherited = os.environ.get("ADVERSARIA_RUN_DIR")  # from the process that started this one as a further rank
     config["trainer"] = placed(config["trainer"])
     folder = inherited or config["run_dir"] or (str(cell) if cell else None)
-    config, choices = _settled(config, folder, hydra_config)
+    goes_on = config["run_dir"] is not None and _run(config["run_dir"]).exists
+    trust = Trust(config["trust"], brought_by_run(typed) if goes_on else ())
+    config, choices = _settled(config, folder, trust)
     if cell and not _run(str(cell)).exists:
         folder = str(_twin(cell, config) or cell)
     if folder and not inherited and (code := _already_ended(_run(folder), config, swept)) is not None:
         return code
     from adversaria.training import build_experiment, train
 
-    experiment = build_experiment(_without_bar(config) if sweep and sweep.elsewhere else config)
+    experiment = build_experiment(_without_bar(config) if sweep and sweep.elsewhere else config, stored=trust.stored)
     if rank() > 0:  # the folder belongs to the first rank
         train(experiment, _run(folder or ""))
         return 0
     run = _run(folder) if folder else _new_run(hydra_config.runtime.choices)
-    with run.started(_stored(config), hydra_config.overrides.task):
+    with run.started(_stored(config), app.overrides_of_job()):
         code, stopped_by = _train(experiment, run, choices)
     if swept:
         pass_on(stopped_by)
@@ -87,14 +98,14 @@ def job(config: Plain) -> int:
     return code
 
 
-def _settled(config: Plain, run_dir: str | None, hydra_config: object) -> tuple[Plain, list[str]]:
+def _settled(config: Plain, run_dir: str | None, trust: Trust) -> tuple[Plain, list[str]]:
     """The config with what ``auto`` chooses, as the run at ``run_dir`` did if it is there; and lines that say it."""
     if not config.get("auto"):
         return config, []
     from adversaria.auto import settle
 
     stored = _run(run_dir).stored_config() if run_dir else None
-    return settle(config, hydra_config.overrides.task, stored)  # type: ignore[attr-defined]
+    return settle(config, app.overrides_of_job(), stored, trust)
 
 
 def _train(experiment: Experiment, run: Run, choices: list[str]) -> tuple[int, str | None]:
