@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
 from adversaria.config import COMPILE, Plain, conf_dir, near
 from adversaria.errors import UserError
+from adversaria.overrides import parse
 from adversaria.ranges import Between, Count, Positive, Seed
 from adversaria.schema import refuse_misfit
 from adversaria.text import shown
@@ -136,9 +134,8 @@ def refuse_doubles(overrides: Iterable[str]) -> None:
     groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
     several = {key for fields in _FIELDS.values() for key, hint in fields.items() if hint == _NAMED}
     for text in overrides:
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException:  # which Hydra itself has to say
+        override = parse(text)
+        if override is None:  # which Hydra itself has to say
             continue
         group, value = override.key_or_group, override.value()
         if group in groups - several and isinstance(value, list):

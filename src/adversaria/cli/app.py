@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adversaria.cli import arguments
 from adversaria.cli.sweep import STOPPED, JobFailed, Sweep, SweepStopped
-from adversaria.cli.utf8 import escape_on_screen
+from adversaria.cli.utf8 import escape_on_screen, use_utf8
 from adversaria.config import Plain, conf_dir, flatten, near, without_absent_callbacks
 from adversaria.errors import UserError
 from adversaria.fields import refuse_doubles
@@ -48,6 +48,7 @@ def run(config_name: str, job: Job, *, mistake: int = 1) -> int:
     Returns:
         The exit code: 0, that of the last job that failed, 2 for a mistyped command line.
     """
+    use_utf8()
     _quieten()
     try:
         arguments.check(sys.argv[1:])

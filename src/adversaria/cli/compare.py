@@ -19,7 +19,7 @@ log = logging.getLogger("adversaria")
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()
+    use_utf8()  # before the arguments are read
     try:
         sys.argv[1:] = name_runs(sys.argv[1:])
     except UserError as error:

@@ -28,7 +28,7 @@ FOUND, MISTAKE = 1, 2
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()
+    use_utf8()  # before the arguments are read
     try:
         sys.argv[1:] = name_runs(name_thresholds(sys.argv[1:]))
     except UserError as error:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adversaria.cli import app
-from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain, conf_dir
 from adversaria.errors import UserError
 from adversaria.fields import check_fields
@@ -25,7 +24,6 @@ Further = dict[str, Any]
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()
     return app.run("evaluate", job)
 
 
@@ -142,7 +140,7 @@ def _metrics(config: Plain, stored: Plain, data: DataModule, count: int | None) 
         raise UserError("the run was trained with metrics=none; choose some, for example metrics=inception")
     if not node:
         name = "classifier" if data.spec.num_classes else "inception"
-        node = yaml.safe_load((conf_dir() / "metrics" / f"{name}.yaml").read_text())
+        node = yaml.safe_load((conf_dir() / "metrics" / f"{name}.yaml").read_text("utf-8"))
     if count is not None and node.get("count", 0) > count:
         log.info("%-10s all %d images are compared: fewer than metrics.count=%d", "images", count, node["count"])
         node = {**node, "count": count}

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adversaria.cli import app
-from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain, near
 from adversaria.errors import UserError
 from adversaria.fields import check_fields
@@ -30,7 +29,6 @@ _MOST_COLUMNS = 12
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()
     return app.run("sample", job)
 
 

@@ -34,7 +34,7 @@ EXIT = {"finished": 0, "stopped": STOPPED, "diverged": 1, "unhealthy": 1}
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()
+    use_utf8()  # before the arguments are read
     typed = sys.argv[1:]
     try:
         sys.argv[1:] = resume_arguments(sys.argv[1:])
