@@ -65,7 +65,7 @@ class Fixture:
 
 def disturbed(step: int, factor: float) -> str:
     """The override that adds a `Disturb`."""
-    return f"+callbacks.disturb={{_target_: failures.Disturb, step: {step}, factor: {factor}}}"
+    return f"+callbacks.disturb={{_target_: failures.Disturb, step: {step}, factor: '{factor}'}}"
 
 
 def updates(count: int) -> str:
@@ -192,11 +192,11 @@ class Disturb(Callback):
 
     Args:
         step: the update.
-        factor: by what; NaN makes all of them NaN.
+        factor: by what, as text, for no field of a config takes the NaN that makes all of them NaN.
     """
 
-    def __init__(self, *, step: int, factor: float) -> None:
-        self.step, self.factor = step, factor
+    def __init__(self, *, step: int, factor: str) -> None:
+        self.step, self.factor = step, float(factor)
         self._hooks: list[Any] = []
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, *_: Any) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from adversaria.build import find_target
+from hydra.utils import get_object
+
 from adversaria.config import flatten
 
 #: the fields by which networks say how wide they are
@@ -24,4 +25,4 @@ def fitting(config: dict[str, Any], width: int = 16) -> list[str]:
 
 def _always_conditional(config: dict[str, Any], name: str) -> bool:
     target = flatten({"model": config["model"]}).get(f"model.{name}._target_")
-    return target is not None and getattr(find_target(target, name), "conditional", None) is True
+    return target is not None and getattr(get_object(target), "conditional", None) is True

@@ -127,7 +127,7 @@ def test_code_in_a_checkpoints_config_is_not_run(conditional_run: Run, tmp_path:
     trap = tmp_path / "ran"
     for target in ("os.mkdir", "torch.hub.load", "torch.nn.modules.module.torch.load"):
         hostile = {**config, "model": {**config["model"], "generator": {"_target_": target, "path": str(trap)}}}
-        with pytest.raises(UserError, match="not a class that a config may name"):
+        with pytest.raises(UserError, match="that a config may name here"):
             adversaria.load(changed(conditional_run, tmp_path, config=hostile))
     assert not trap.exists()
 

@@ -10,28 +10,33 @@ from typing import Any
 import pytest
 import torch
 
-from adversaria.build import build_system, check, construct, find_target
+from adversaria.admission import EVERYTHING, PLACES, Trust, kinds_of
+from adversaria.build import build_system, check, construct
+from adversaria.callbacks import EMA
 from adversaria.errors import UserError
+from adversaria.gan import GAN
 from adversaria.types import DataSpec
 
 IMAGES = DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image")
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("group", "name"),
     [
-        "torch.nn.Linear",
-        "torch.optim.Adam",
-        "adversaria.gan.GAN",
-        "adversaria.losses.functional.hinge_d",
-        "lightning.pytorch.trainer.trainer.Trainer",
-        "lightning.pytorch.callbacks.EarlyStopping",
+        ("model", "adversaria.gan.GAN"),
+        ("loss", "adversaria.losses.AdversarialLoss"),
+        ("penalty", "adversaria.penalties.R1"),
+        ("trainer", "lightning.pytorch.trainer.trainer.Trainer"),
+        ("callbacks", "lightning.pytorch.callbacks.EarlyStopping"),
+        ("callbacks", "adversaria.callbacks.EMA"),
+        ("logger", "lightning.pytorch.loggers.WandbLogger"),
     ],
 )
-def test_allowed_targets(name: str) -> None:
-    assert callable(find_target(name, "x"))
+def test_allowed_targets(group: str, name: str) -> None:
+    assert callable(Trust().find(name, group, PLACES[group].kinds))
 
 
+@pytest.mark.parametrize("group", PLACES)
 @pytest.mark.parametrize(
     "name",
     [
@@ -46,54 +51,141 @@ def test_allowed_targets(name: str) -> None:
         "adversaria.cli.train.main",
         "adversaria.data.module.np.load",
         "adversaria.runs.Run",
+        "adversaria.data.record.forget",
+        "adversaria.data.points.ring",  # one of the package's functions, but not a data set
+        "adversaria.metrics.store.save_arrays",
+        "adversaria.metrics.train_classifier.run",
         "lightning.pytorch.callbacks.callback.Any",
         "torch.nn.",
         "torch.nn.NoSuchLayer",
         "",
         7,
+        None,
+        ["torch.nn.Linear"],
     ],
 )
-def test_everything_else_is_refused(name: Any) -> None:
+def test_everything_else_is_refused(name: Any, group: str) -> None:
     with pytest.raises(UserError, match="_target_"):
-        find_target(name, "x")
+        Trust().find(name, group, PLACES[group].kinds)
 
 
 def test_hostile_targets_are_found_wherever_they_hide(tmp_path: Path) -> None:
     trap = tmp_path / "ran"
     hostile = {"_target_": "os.mkdir", "path": str(trap)}
+    layer = {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 2}
     trees: list[Any] = [
         {"a": {"b": [hostile]}},
-        {"_target_": "torch.nn.Sequential", "_partial_": True, "inner": hostile},
-        {"_target_": "torch.nn.Linear", "_recursive_": False, "bias": hostile},
+        {**layer, "_partial_": True, "inner": hostile},
+        {**layer, "_recursive_": False},
+        {**layer, "bias": hostile},
+        {**layer, "device": hostile},
     ]
     for tree in trees:
-        with pytest.raises(UserError):
-            check(tree, "model")
-        with pytest.raises((UserError, TypeError)):
-            construct(tree, "model")
+        for place, node in (("augment", tree), ("model", {"_target_": "adversaria.gan.GAN", "generator": tree})):
+            with pytest.raises(UserError):
+                check(node, place)
+            with pytest.raises(UserError):
+                construct(node, place)
     assert not trap.exists()
 
 
+def test_what_the_run_gives_is_no_field_of_a_config(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step\n1\n")
+    node = {"csv": {"_target_": "adversaria.loggers.CSV", "run_dir": str(tmp_path)}}
+    with pytest.raises(UserError, match=r"logger\.csv\.run_dir is given by the run itself"):
+        construct(node, "logger", run_dir="elsewhere", resume_step=0)
+    assert (tmp_path / "metrics.csv").read_text() == "step\n1\n"
+
+
+ANNOTATED = """
+from typing import Any
+from torch import Tensor, nn
+from adversaria.losses import AdversarialLoss
+
+class Loss(AdversarialLoss):
+    def __init__(self, bare=None, anything: Any = None, either: float | Tensor = 0.0, union: nn.Module | Any = None,
+                 layer: nn.Module | None = None, layers: "list[nn.Module] | None" = None, number: float = 0.0,
+                 **others: nn.Module):
+        self.layer, self.layers = layer, layers
+"""
+
+
+@pytest.mark.parametrize("argument", ["bare", "anything", "either", "union", "number", "others"])
+def test_an_argument_admits_an_object_by_its_annotation_alone(
+    argument: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "annotated.py").write_text(ANNOTATED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    layer = {"_target_": "torch.nn.ReLU"}
+    with pytest.raises(UserError, match=f"loss.{argument}"):
+        check({"_target_": "annotated.Loss", argument: layer}, "loss", ["annotated"])
+    for value in ({"layer": layer}, {"layers": [layer]}):
+        built = construct({"_target_": "annotated.Loss", **value}, "loss", ["annotated"])
+        assert isinstance(built.layer or built.layers[0], torch.nn.ReLU)
+
+
+def test_what_a_file_names_is_held_to_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = (
+        "import torch, lightning.pytorch.callbacks as c\nclass Own(c.Callback): ...\nclass Net(torch.nn.Module): ...\n"
+    )
+    (tmp_path / "held.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    network = kinds_of(torch.nn.Module, GAN)
+    callback = PLACES["callbacks"].kinds
+    typed, stored = Trust(["held"]), Trust(["held"], EVERYTHING)
+    for trust in (typed, stored):
+        assert trust.find("held.Net", "x", network).__name__ == "Net"
+        assert trust.find("adversaria.callbacks.EMA", "x", callback) is EMA
+    for name in ("held.Own", "lightning.pytorch.callbacks.ModelCheckpoint"):
+        assert callable(typed.find(name, "x", callback))
+        with pytest.raises(UserError, match="may name"):
+            stored.find(name, "x", callback)
+    with pytest.raises(UserError, match="command line again"):
+        stored.find("held.Own", "x", callback)
+
+
+def test_a_function_of_a_trusted_package_is_a_loss_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import torch\ndef make() -> torch.nn.Module: ...\ndef loss(real, fake): return real.mean()\n"
+    (tmp_path / "functions.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hinge = {"_target_": "adversaria.losses.functional.hinge_g", "_partial_": True}
+    mine = {"_target_": "functions.loss", "_partial_": True}
+    node = {"_target_": "adversaria.losses.AdversarialLoss", "d_loss": mine, "g_loss": hinge}
+    check(node, "loss", ["functions"])
+    with pytest.raises(UserError, match="add _partial_: true"):
+        check({**node, "d_loss": {"_target_": "functions.loss"}}, "loss", ["functions"])
+    with pytest.raises(UserError, match="is not a network"):
+        check({"_target_": "adversaria.gan.GAN", "generator": {"_target_": "functions.make"}}, "model", ["functions"])
+
+
 def test_trust_widens_by_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = "class Thing:\n    def __init__(self, *, size: int): self.size = size\n"
+    source = (
+        "from adversaria.losses import AdversarialLoss\n"
+        "class Thing(AdversarialLoss):\n    def __init__(self, *, size: int): object.__setattr__(self, 'size', size)\n"
+    )
     (tmp_path / "trusted_package.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
     node = {"_target_": "trusted_package.Thing", "size": 3}
     with pytest.raises(UserError, match=r"trust=\[trusted_package\]"):
-        construct(node, "x")
-    assert construct(node, "x", ["trusted_package"]).size == 3
+        construct(node, "loss")
+    assert construct(node, "loss", ["trusted_package"]).size == 3
 
 
 COMPONENT = """
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
+from torch.optim import Optimizer
+from adversaria.losses import AdversarialLoss
 from adversaria.types import DataSpec
 
-class Component:
+class Component(AdversarialLoss):
     def __init__(self, *, count: int, rate: float = 0.5, name: str | None = None, mode: Literal["a", "b"] = "a",
-                 widths: Sequence[int] = (), make: Callable[..., Any] | None = None,
+                 widths: Sequence[int] = (), make: Callable[..., Optimizer] | None = None,
                  spec: DataSpec | None = None) -> None:
-        self.count, self.rate, self.make, self.spec = count, rate, make, spec
+        for name, value in dict(count=count, rate=rate, make=make, spec=spec).items():
+            object.__setattr__(self, name, value)
 """
 TRUST = ["own_component"]
 
@@ -109,21 +201,21 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"cuont": 3}, r"x\.cuont is unknown.*did you mean count"),
-        ({"count": "three"}, r"x\.count=three is not a whole number"),
-        ({"count": 2.5}, r"x\.count=2.5 is not a whole number"),
-        ({"count": True}, r"x\.count=True"),
-        ({"count": None}, r"x\.count=None"),
-        ({"rate": "fast"}, r"x\.rate=fast is not a number"),
-        ({"name": 3}, r"x\.name=3 is not text or null"),
-        ({"mode": "c"}, r"x\.mode=c is not one of a, b"),
-        ({"widths": 3}, r"x\.widths=3 is not a list"),
-        ({"widths": [1, "two"]}, r"x\.widths"),
+        ({"cuont": 3}, r"loss\.cuont is unknown.*did you mean count"),
+        ({"count": "three"}, r"loss\.count=three is not a whole number"),
+        ({"count": 2.5}, r"loss\.count=2.5 is not a whole number"),
+        ({"count": True}, r"loss\.count=True"),
+        ({"count": None}, r"loss\.count=None"),
+        ({"rate": "fast"}, r"loss\.rate=fast is not a number"),
+        ({"name": 3}, r"loss\.name=3 is not text or null"),
+        ({"mode": "c"}, r"loss\.mode=c is not one of a, b"),
+        ({"widths": 3}, r"loss\.widths=3 is not a list"),
+        ({"widths": [1, "two"]}, r"loss\.widths"),
     ],
 )
 def test_signatures_are_the_schema(target: str, values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check({"_target_": target, **values}, "x", TRUST)
+        check({"_target_": target, **values}, "loss", TRUST)
 
 
 def test_good_values_fit_and_runtime_parts_arrive_by_name(target: str) -> None:
@@ -135,16 +227,16 @@ def test_good_values_fit_and_runtime_parts_arrive_by_name(target: str) -> None:
         "widths": [1, 2],
         "make": {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.1},
     }
-    check(node, "x", TRUST)
-    built = construct(node, "x", TRUST, spec=IMAGES, unwanted=1)
+    check(node, "loss", TRUST)
+    built = construct(node, "loss", TRUST, spec=IMAGES, unwanted=1)
     assert built.spec is IMAGES
     assert built.make.func is torch.optim.Adam
     assert type(built.make) is functools.partial
 
 
 def test_a_missing_argument_is_named(target: str) -> None:
-    with pytest.raises(UserError, match="x needs count"):
-        construct({"_target_": target}, "x", TRUST)
+    with pytest.raises(UserError, match="loss needs count"):
+        construct({"_target_": target}, "loss", TRUST)
 
 
 def test_an_objective_that_the_system_has_no_place_for_is_refused(make_config: Callable[..., Any]) -> None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from adversaria.build import build_system, check
 from adversaria.checkpoints import read_checkpoint
 from adversaria.errors import UserError
 from adversaria.layers import standing_statistics
 from adversaria.metrics.fingerprint import RUNNING
+from adversaria.restore import restore_sampler
 from adversaria.sampling import BLOCK, Draw, evaluating, traverse
 from adversaria.types import DataSpec
 
@@ -41,19 +41,8 @@ class Sampler:
     def __init__(self, checkpoint: dict[str, Any], *, raw: bool, trust: Sequence[str], device: torch.device) -> None:
         self.config: dict[str, Any] = checkpoint["config"]
         self.spec = DataSpec.from_dict(checkpoint["spec"])
-        for group in ("model", "loss", "penalty", "augment", "optim"):
-            check(self.config.get(group), group, trust)
-        system = build_system(self.config, self.spec, trust)
-        self.network: nn.Module = system.sampler  # type: ignore[assignment]
-        average = None if raw else checkpoint.get("ema")
-        try:
-            system.load_state_dict(checkpoint["state_dict"])
-            if average is not None:
-                self.network.load_state_dict(average)
-        except RuntimeError as error:
-            raise UserError("the checkpoint's weights do not fit the networks that its config names") from error
-        self.weights: Literal["ema", "raw"] = "raw" if average is None else "ema"
-        self.conditional = bool(system.conditional)
+        self.network, self.weights = restore_sampler(checkpoint, self.spec, raw=raw, packages=trust)
+        self.conditional = bool(getattr(self.network, "conditional", False))
         self.generator_updates: int = checkpoint["global_step"]
         self.images_seen: int = checkpoint["images_seen"]
         self.batch_norm = RUNNING

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from adversaria.errors import UserError
 from adversaria.text import check_name
 
 Plain = dict[str, Any]
@@ -79,37 +79,16 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Plain:
     return flat
 
 
-def check_type(key: str, value: Any, kind: type[Any], minimum: int | None = None) -> None:
-    """Raises UserError unless ``value`` is a ``kind`` (a bool is no int) of at least ``minimum``."""
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise UserError(f"{key}={value} is not {'a whole number' if kind is int else f'a {kind.__name__}'}")
-    if minimum is not None and value < minimum:
-        raise UserError(f"{key}={value} must be at least {minimum}")
+def without_absent_callbacks(config: Plain) -> Plain:
+    """``config`` without the settings that data sets and models have for callbacks which are not there.
 
-
-def check_train_config(config: Plain) -> None:
-    """The checks between components; each component checks its own fields when it is built.
-
-    Raises:
-        UserError: says which fields do not go together and what to change.
+    With ``callbacks=health`` or after ``~callbacks.evaluation`` they are about nothing. What is no callback of
+    ``conf/callbacks`` is left for a check to refuse.
     """
-    check_type("seed", config["seed"], int, 0)
-    if config["compile"] not in (True, False, *COMPILE):
-        raise UserError(f"compile={config['compile']} is not one of true, false, {', '.join(COMPILE)}")
-    for key in ("channels_last", "gradient_checkpointing"):
-        check_type(key, config[key], bool)
-    check_type("trainer.max_steps", config["trainer"].get("max_steps"), int, 1)
-    check_type("data.batch_size", config["data"].get("batch_size"), int, 1)
-    trust = config["trust"]
-    if not isinstance(trust, list) or not all(isinstance(name, str) for name in trust):
-        raise UserError(f"trust={trust} is not a list of package names; write it as trust=[mypackage]")
-    for key in ("run_dir", "sweep_dir", "sweep_name"):
-        if config[key] is not None:
-            check_type(key, config[key], str)
-    batch, parts = config["data"]["batch_size"], config["optim"].get("accumulate", 1)
-    generator_batch = config["optim"].get("generator_batch") or batch
-    if isinstance(parts, int) and parts > 0 and (batch % parts or generator_batch % parts):
-        raise UserError(
-            f"optim.accumulate={parts} does not divide data.batch_size={batch} and optim.generator_batch="
-            f"{generator_batch}; choose a number that divides both"
-        )
+    callbacks = config.get("callbacks")
+    if not isinstance(callbacks, dict):
+        return config
+    texts = [path.read_text("utf-8") for path in (conf_dir() / "callbacks").glob("*.yaml")]
+    known = {name for text in texts for name in re.findall(r"^(\w+):", text, re.M)}
+    absent = {name for name in known & callbacks.keys() if "_target_" not in (callbacks[name] or {})}
+    return {**config, "callbacks": {name: node for name, node in callbacks.items() if name not in absent}}

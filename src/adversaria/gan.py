@@ -19,6 +19,7 @@ from adversaria.layers import Latent, Normal
 from adversaria.layers.batch_norm import frozen_statistics, mixes_samples
 from adversaria.losses import AdversarialLoss
 from adversaria.optim import Optim, make_optimizer
+from adversaria.ranges import Seed
 from adversaria.schedules import value_at
 from adversaria.stepping import SteppedModule, sum_of
 from adversaria.types import (
@@ -65,7 +66,7 @@ class GAN(SteppedModule):
         penalty: Mapping[str, Term | Constraint | Reparametrisation],
         augment: nn.Module,
         optim: Optim,
-        seed: int,
+        seed: Seed,
         latent: Latent | None = None,
     ) -> None:
         super().__init__(spec=spec, optim=optim, seed=seed)

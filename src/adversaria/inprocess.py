@@ -12,7 +12,9 @@ from lightning.pytorch.callbacks import Callback
 
 from adversaria.auto import settle
 from adversaria.cli.app import plain
+from adversaria.cli.arguments import check
 from adversaria.config import Plain, conf_dir
+from adversaria.fields import refuse_doubles
 from adversaria.runs import Run
 from adversaria.training import build_experiment
 from adversaria.training import train as train_experiment
@@ -23,10 +25,12 @@ def compose(*overrides: str) -> Plain:
 
     Raises:
         hydra.errors.HydraException: an override that no config has a place for.
-        UserError: a value is missing or refers to one that does not exist.
+        UserError: Hydra cannot read an override, or a value is missing or refers to one that does not exist.
     """
+    check(overrides)
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        refuse_doubles(overrides)
         config = plain(hydra.compose("train", list(overrides)))
     config.pop("hydra", None)
     return config

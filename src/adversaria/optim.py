@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from adversaria.errors import UserError
+from adversaria.ranges import Amount, Betas, Between, Count, Decay, Positive, Rate, Share
 from adversaria.schedules import Progress, Ramp, value_at
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -33,7 +34,7 @@ class Constant:
         warmup: generator updates over which the rate rises linearly from 1/warmup of itself to itself.
     """
 
-    warmup: int = 0
+    warmup: Amount = 0
 
     def __post_init__(self) -> None:
         if self.warmup < 0:
@@ -56,9 +57,9 @@ class LinearDecay(Constant):
             run goes through the whole decay.
     """
 
-    start: float = 0.0
-    final: float = 0.0
-    images: int | None = None
+    start: Decay = 0.0
+    final: Share = 0.0
+    images: Count | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,12 +110,12 @@ class Optim:
 
     generator: OptimizerFactory
     discriminator: OptimizerFactory | None = None
-    n_critic: int = 1
-    generator_batch: int | None = None
-    accumulate: int = 1
-    clip_norm: float | None = None
+    n_critic: Count = 1
+    generator_batch: Count | None = None
+    accumulate: Count = 1
+    clip_norm: Positive | None = None
     schedule: Schedule = field(default_factory=Constant)
-    beta2: float | Ramp | None = None
+    beta2: Annotated[float | Ramp, Between(0, 1, below_high=True)] | None = None
 
     def __post_init__(self) -> None:
         positive = {"n_critic": self.n_critic, "accumulate": self.accumulate}
@@ -159,9 +160,9 @@ class LazyAdam(torch.optim.Adam):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-3,
-        betas: Sequence[float] = (0.9, 0.999),
-        interval: int = 1,
+        lr: Rate = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        interval: Count = 1,
         **keywords: Any,
     ) -> None:
         if interval < 1:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 from adversaria.errors import UserError
+from adversaria.ranges import AtLeast, Count, PositiveShare, Real
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Progress:
 
 #: a pure function of the progress
 Ramp = Callable[[Progress], float]
+#: how much a term counts, 0 or above, also at both ends of a ramp
+Weight = Annotated[float | Ramp, AtLeast(0)]
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,10 @@ class LinearRamp:
         UserError: a length that is not above 0.
     """
 
-    start: float
-    end: float
-    images: int | None = None
-    share: float = 1.0
+    start: Real
+    end: Real
+    images: Count | None = None
+    share: PositiveShare = 1.0
 
     def __post_init__(self) -> None:
         if self.images is not None and self.images <= 0:

@@ -135,6 +135,8 @@ class SteppedModule(LightningModule):
     conditional = False
     #: of the networks that are optimised, in the order of their optimizers
     network_names: tuple[str, ...] = ("generator",)
+    #: the network that samples are taken from; a checkpoint is loaded for sampling by building this one alone
+    sampler_name: str = "generator"
     trainer: Any
 
     def __init__(self, *, spec: DataSpec, optim: Optim, seed: int) -> None:

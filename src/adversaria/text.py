@@ -60,6 +60,5 @@ def check_name(key: str, name: object) -> None:
     )
     if wrong:
         raise UserError(
-            f"{key}={shown(name)!r} cannot be the name of a folder; take letters, digits, '-', '_' and '.' between them, "
-            f"at most {_LONGEST_NAME}"
+            f"{key}={shown(name)!r} cannot be a folder's name; take letters, digits and '-', at most {_LONGEST_NAME}"
         )

@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 
 from adversaria import cost
+from adversaria.admission import Trust
 from adversaria.build import build_system, check, construct
 from adversaria.callbacks import Checkpoint, Evaluation, Health, in_order
 from adversaria.callbacks.ema import sampler_of
@@ -27,10 +28,11 @@ from adversaria.callbacks.lookup import callback_of
 from adversaria.callbacks.signals import Signals
 from adversaria.checkpoints import AtomicIO, read_checkpoint
 from adversaria.compilation import Compilation
-from adversaria.config import Plain, check_train_config
+from adversaria.config import Plain
 from adversaria.data.module import DataModule
 from adversaria.diagnosis import Finding
 from adversaria.errors import DiskFull, Diverged, Stopped, Unhealthy, UserError
+from adversaria.fields import check_train_config
 from adversaria.launch import launch, placed, same_environment
 from adversaria.layers.checkpointing import checkpoint_blocks
 from adversaria.metrics.fingerprint import fingerprint_id
@@ -51,24 +53,25 @@ class Experiment:
     """The parts of a run that are the same wherever its folder will be."""
 
     config: Plain
-    trust: Sequence[str]
+    trust: Trust
     data: DataModule
     system: SteppedModule
     metrics: Any
     callbacks: list[Callback]
 
 
-def build_experiment(config: Plain, data: DataModule | None = None) -> Experiment:
+def build_experiment(config: Plain, data: DataModule | None = None, stored: Collection[str] = ()) -> Experiment:
     """Checks the whole config, prepares the data and builds system and metrics; writes to no run folder.
 
     Args:
         config: plain and resolved.
         data: prepared, where they are there already.
+        stored: names that a file brought into the config, see `adversaria.admission.Trust`.
 
     Raises:
         UserError: whatever the user has to put right first.
     """
-    trust = config["trust"]
+    trust = Trust(config["trust"], stored)
     check_train_config(config)
     for group, node in {**config, "trainer": trainer_node(config)}.items():
         check(node, group, trust)
@@ -89,7 +92,7 @@ def build_experiment(config: Plain, data: DataModule | None = None) -> Experimen
         )
     metrics = construct(config["metrics"], "metrics", trust, spec=data.spec) if config["metrics"] else None
     stored = {key: value for key, value in config.items() if key != "trust"}
-    callbacks = construct(config["callbacks"], "callbacks", trust, metrics=metrics, config=stored)
+    callbacks = construct(config["callbacks"], "callbacks", trust, metrics=metrics, config=stored, trust=trust)
     return Experiment(config, trust, data, system, metrics, list(callbacks.values()))
 
 
@@ -116,7 +119,7 @@ def train(experiment: Experiment, run: Run) -> Plain:
             status, cause = _fit(trainer, experiment, run)
             if not isinstance(cause, Finding) or not roll_back(trainer, run, cause):
                 return _result(status, cause, trainer, experiment, run)
-            again = build_experiment(experiment.config, experiment.data)
+            again = build_experiment(experiment.config, experiment.data, experiment.trust.stored)
             again.callbacks += experiment.callbacks[len(again.callbacks) :]  # those that no config names
             experiment = again
 

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from adversaria.errors import UserError
 from adversaria.optim import Optim, make_optimizer
+from adversaria.ranges import NonNegative, Seed
 from adversaria.stepping import SteppedModule
 from adversaria.types import Batch, DataSpec
 
@@ -46,8 +47,8 @@ class VAE(SteppedModule):
         generator: nn.Module,
         encoder: Callable[..., nn.Module],
         optim: Optim,
-        seed: int,
-        beta: float = 1.0,
+        seed: Seed,
+        beta: NonNegative = 1.0,
     ) -> None:
         super().__init__(spec=spec, optim=optim, seed=seed)
         if beta < 0:

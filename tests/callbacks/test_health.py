@@ -79,7 +79,7 @@ def test_values_are_logged_when_they_are_due(train_run: Callable[..., Run]) -> N
 @pytest.mark.parametrize("factor", ["nan", "inf"])
 def test_gradients_that_are_not_finite_are_named(broken_run: Callable[..., Run], factor: str) -> None:
     run = broken_run(
-        "run", *POINTS, *SHORT, f"+callbacks.disturb={{_target_: failures.Disturb, step: 9, factor: {factor}}}"
+        "run", *POINTS, *SHORT, f"+callbacks.disturb={{_target_: failures.Disturb, step: 9, factor: '{factor}'}}"
     )
     assert (run.read_result() or {})["status"] == "diverged"
     assert found_in(run)["not_finite"] <= 12
@@ -87,7 +87,7 @@ def test_gradients_that_are_not_finite_are_named(broken_run: Callable[..., Run],
 
 def test_a_disturbance_is_that_of_one_update(broken_run: Callable[..., Run]) -> None:
     def peaks(name: str, factor: float) -> list[float]:
-        disturb = f"+callbacks.disturb={{_target_: failures.Disturb, step: 9, factor: {factor}}}"
+        disturb = f"+callbacks.disturb={{_target_: failures.Disturb, step: 9, factor: '{factor}'}}"
         run = broken_run(name, *POINTS, *SHORT, "trainer.max_steps=12", disturb)
         return [float(row["gradient_peak/generator"]) for row in rows_of(run)]
 

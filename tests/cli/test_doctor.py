@@ -327,10 +327,10 @@ def test_a_run_with_nothing_to_judge_is_refused(
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        ({"_target_": "os.system", "command": "touch ran"}, "not a class that a config may name"),
-        ({"_target_": "foreign.Detector"}, "not a class that a config may name"),
-        ({"_target_": "torch.nn.Identity"}, "is no detector"),
-        ({"spread": 1}, "not a class that a config may name"),
+        ({"_target_": "os.system", "command": "touch ran"}, "not a detector that a config may name"),
+        ({"_target_": "foreign.Detector"}, "not a detector that a config may name"),
+        ({"_target_": "torch.nn.Identity"}, "not a detector that a config may name"),
+        ({"spread": 1}, "is not a detector"),
     ],
     ids=str,
 )

@@ -172,6 +172,8 @@ def test_narrow_networks_have_a_single_group():
 
 
 def test_the_published_recipe(make_config):
+    from hydra.utils import get_object
+
     from adversaria.build import construct
 
     config = make_config("experiment=r3gan_cifar10")
@@ -184,7 +186,7 @@ def test_the_published_recipe(make_config):
     }
     values = {}
     for name, node in ramps.items():
-        ramp = construct(node, name, ())
+        ramp = get_object(node.pop("_target_"))(**node)
         values[name] = [round(ramp(Progress(0, 1, n * 10**6, 10**9)), 5) for n in (0, 10, 20, 40)]
     assert values == {
         "gamma of R1": [0.05, 0.0275, 0.005, 0.005],

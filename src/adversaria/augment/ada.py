@@ -8,6 +8,8 @@ respect to the samples, and compute in float32 under autocast.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,7 @@ from adversaria.augment.ada_corruption import Cutout, Filter, Noise
 from adversaria.augment.ada_geometry import Geometry, Turn
 from adversaria.errors import UserError
 from adversaria.layers import at_least_float32, without_autocast
+from adversaria.ranges import Between, Count, NonNegative
 from adversaria.ranks import sum_over_ranks
 from adversaria.schedules import Progress, Ramp, value_at
 from adversaria.types import DataSpec
@@ -55,25 +58,25 @@ class ADA(nn.Module):
         self,
         *,
         spec: DataSpec,
-        target: float | None = 0.6,
-        p: float | Ramp = 0.0,
-        interval: int = 4,
-        images: int = 500_000,
-        flip: float = 1.0,
-        rotate90: float = 1.0,
-        shift: float = 1.0,
-        scale: float = 1.0,
-        rotate: float = 1.0,
-        stretch: float = 1.0,
-        translate: float = 1.0,
-        brightness: float = 1.0,
-        contrast: float = 1.0,
-        luma_flip: float = 1.0,
-        hue: float = 1.0,
-        saturation: float = 1.0,
-        filter: float = 0.0,
-        noise: float = 0.0,
-        cutout: float = 0.0,
+        target: Annotated[float, Between(-1, 1)] | None = 0.6,
+        p: Annotated[float | Ramp, Between(0, 1)] = 0.0,
+        interval: Count = 4,
+        images: Count = 500_000,
+        flip: NonNegative = 1.0,
+        rotate90: NonNegative = 1.0,
+        shift: NonNegative = 1.0,
+        scale: NonNegative = 1.0,
+        rotate: NonNegative = 1.0,
+        stretch: NonNegative = 1.0,
+        translate: NonNegative = 1.0,
+        brightness: NonNegative = 1.0,
+        contrast: NonNegative = 1.0,
+        luma_flip: NonNegative = 1.0,
+        hue: NonNegative = 1.0,
+        saturation: NonNegative = 1.0,
+        filter: NonNegative = 0.0,
+        noise: NonNegative = 0.0,
+        cutout: NonNegative = 0.0,
     ) -> None:
         super().__init__()
         turn = {"flip": flip, "rotate90": rotate90}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from adversaria.augment.chance import Chance
+from adversaria.ranges import NonNegative, Width
 
 BRIGHTNESS_STD = 0.2
 #: standard deviation of the binary logarithm of a factor
@@ -28,7 +29,14 @@ class Colour(nn.Module):
     parts: Tensor
 
     def __init__(
-        self, *, channels: int, brightness: float, contrast: float, luma_flip: float, hue: float, saturation: float
+        self,
+        *,
+        channels: Width,
+        brightness: NonNegative,
+        contrast: NonNegative,
+        luma_flip: NonNegative,
+        hue: NonNegative,
+        saturation: NonNegative,
     ) -> None:
         super().__init__()
         self.brightness, self.contrast, self.luma_flip, self.saturation = brightness, contrast, luma_flip, saturation

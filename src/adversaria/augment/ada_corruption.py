@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from adversaria.augment.chance import Chance
 from adversaria.augment.resampling import SYM2, filtering, separable
+from adversaria.ranges import NonNegative, Side, Width
 
 #: standard deviation of the binary logarithm of a band's gain, and that of the noise's standard deviation
 GAIN_STD, NOISE_STD = 1.0, 0.1
@@ -29,7 +30,7 @@ class Filter(nn.Module):
     columns: Tensor
     power: Tensor
 
-    def __init__(self, *, height: int, width: int, filter: float) -> None:
+    def __init__(self, *, height: Side, width: Width, filter: NonNegative) -> None:
         super().__init__()
         self.filter = filter
         for axis, length in (("rows", height), ("columns", width)):
@@ -80,7 +81,7 @@ class Noise(nn.Module):
         noise: multiplies its probability.
     """
 
-    def __init__(self, *, noise: float) -> None:
+    def __init__(self, *, noise: NonNegative) -> None:
         super().__init__()
         self.noise = noise
 
@@ -98,7 +99,7 @@ class Cutout(nn.Module):
         cutout: multiplies its probability.
     """
 
-    def __init__(self, *, cutout: float) -> None:
+    def __init__(self, *, cutout: NonNegative) -> None:
         super().__init__()
         self.cutout = cutout
 

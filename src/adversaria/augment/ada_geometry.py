@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from adversaria.augment.chance import Chance
 from adversaria.augment.resampling import CENTRE, MARGIN, downsampling, sample_bilinear, separable, upsampling
+from adversaria.ranges import NonNegative, Side, Width
 
 #: largest shift by whole pixels, and standard deviation of that by any distance, as shares of height and width
 SHIFT_MAX, TRANSLATE_STD = 0.125, 0.125
@@ -24,7 +25,7 @@ class Turn(nn.Module):
         rotate90: multiplies that of a turn by 0, 1, 2 or 3 quarters, for square images.
     """
 
-    def __init__(self, *, flip: float, rotate90: float) -> None:
+    def __init__(self, *, flip: NonNegative, rotate90: NonNegative) -> None:
         super().__init__()
         self.flip, self.rotate90 = flip, rotate90
 
@@ -59,7 +60,15 @@ class Geometry(nn.Module):
     size: Tensor
 
     def __init__(
-        self, *, height: int, width: int, shift: float, scale: float, rotate: float, stretch: float, translate: float
+        self,
+        *,
+        height: Side,
+        width: Width,
+        shift: NonNegative,
+        scale: NonNegative,
+        rotate: NonNegative,
+        stretch: NonNegative,
+        translate: NonNegative,
     ) -> None:
         super().__init__()
         self.shift, self.scale, self.rotate, self.stretch, self.translate = shift, scale, rotate, stretch, translate

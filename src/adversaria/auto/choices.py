@@ -6,11 +6,13 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from adversaria.admission import Trust
 from adversaria.auto.machine import Machine
-from adversaria.build import check, construct
-from adversaria.config import Plain, check_train_config
+from adversaria.build import construct
+from adversaria.config import Plain
 from adversaria.data.survey import Survey
 from adversaria.errors import UserError
+from adversaria.fields import check_train_config
 from adversaria.overrides import may_be_stored
 
 T = TypeVar("T")
@@ -63,7 +65,9 @@ class Picks(dict[str, Choice]):
         return holds
 
 
-def settle(config: Plain, overrides: Iterable[str], stored: Plain | None) -> tuple[Plain, list[str]]:
+def settle(
+    config: Plain, overrides: Iterable[str], stored: Plain | None, trust: Trust | None = None
+) -> tuple[Plain, list[str]]:
     """``config`` with what its ``auto`` chooses; the choices are noted under ``auto.choices``.
 
     Args:
@@ -71,6 +75,7 @@ def settle(config: Plain, overrides: Iterable[str], stored: Plain | None) -> tup
         overrides: of the command line, as Hydra has them: what is named there is not chosen.
         stored: the config of the run that goes on, whose choices are taken as they were made, on whatever machine;
             None: a new run.
+        trust: whose code the config may name; None: no file brought any of it.
 
     Returns:
         The config, and a line for each choice: key, value and reason.
@@ -82,21 +87,21 @@ def settle(config: Plain, overrides: Iterable[str], stored: Plain | None) -> tup
     if not node:
         return config, []
     check_train_config(config)
-    check(node, "auto", config["trust"])
-    auto: Auto = construct(node, "auto", config["trust"])
+    trust = trust or Trust(config["trust"])
+    auto: Auto = construct(node, "auto", trust)
     given = [_key(override) for override in overrides]
     earlier = _earlier(stored, auto)
     settled = copy.deepcopy(config)
     if earlier is not None:
         settled["auto"]["choices"] = dict(earlier)
         for key, value in earlier.items():
-            if not _is_given(key, given):
+            if not _is_given(key, given) and _get(config, key, _ABSENT) is not _ABSENT:
                 _set(settled, key, value)
         return settled, [f"{key}={_shown(value)}: as chosen when the run began" for key, value in earlier.items()]
     places = _places(auto, config)
     held = {key for keys in places.values() for key in keys if key in auto.keep or _is_given(key, given)}
     fixed = {name: _get(config, keys[0]) for name, keys in places.items() if keys and held.issuperset(keys)}
-    chosen = auto.choose(_survey(config), Machine.of(config["trainer"]), fixed)
+    chosen = auto.choose(_survey(config, trust), Machine.of(config["trainer"]), fixed)
     lines, made = [], {}
     for name, keys in places.items():
         for key in keys:
@@ -140,9 +145,8 @@ def _places(auto: Auto, config: Plain) -> dict[str, list[str]]:
     return places
 
 
-def _survey(config: Plain) -> Survey:
-    check(config["data"], "data", config["trust"])
-    data = construct(config["data"], "data", config["trust"])
+def _survey(config: Plain, trust: Trust) -> Survey:
+    data = construct(config["data"], "data", trust)
     if not hasattr(data, "survey"):
         raise UserError(f"auto chooses for images, and data={data.name} has none; add auto=none")
     found: Survey = data.survey()

@@ -18,6 +18,7 @@ from adversaria.callbacks.lookup import callback_of
 from adversaria.callbacks.signals import STOPS, Signals
 from adversaria.checkpoints import FORMAT_VERSION
 from adversaria.errors import Diverged, Stopped, Unhealthy, UserError
+from adversaria.ranges import Count
 from adversaria.ranks import largest_of_ranks
 from adversaria.stepping import all_finite
 
@@ -41,7 +42,7 @@ class Checkpoint(LightningCheckpoint):
         UserError: ``every_n_steps`` is below 1.
     """
 
-    def __init__(self, *, every_n_steps: int = 500, config: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, *, every_n_steps: Count = 500, config: Mapping[str, Any] | None = None) -> None:
         if every_n_steps < 1:
             raise UserError(f"callbacks.checkpoint.every_n_steps={every_n_steps} must be at least 1")
         self.every_n_steps, self.config = every_n_steps, dict(config or {})

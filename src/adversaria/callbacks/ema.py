@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from lightning import LightningModule, Trainer
@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from adversaria.errors import UserError
+from adversaria.ranges import Amount, AtLeast, Decay, Positive
 from adversaria.schedules import Progress, Ramp, value_at
 
 
@@ -36,10 +37,10 @@ class EMA(Callback):
     def __init__(
         self,
         *,
-        half_life: float | Ramp | None = 500_000,
-        ramp_up: float | None = 0.05,
-        decay: float | None = None,
-        start: int = 0,
+        half_life: Annotated[float | Ramp, AtLeast(0)] | None = 500_000,
+        ramp_up: Positive | None = 0.05,
+        decay: Decay | None = None,
+        start: Amount = 0,
     ) -> None:
         if (half_life is None) == (decay is None):
             raise UserError(

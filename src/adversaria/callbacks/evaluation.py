@@ -16,6 +16,7 @@ from adversaria.errors import UserError
 from adversaria.metrics import Metrics
 from adversaria.metrics.extraction import from_rank_zero
 from adversaria.metrics.fingerprint import fingerprint, fingerprint_id
+from adversaria.ranges import Count, PositiveShare, Seed
 from adversaria.sampling import Draw, evaluating
 
 log = logging.getLogger("adversaria")
@@ -41,9 +42,9 @@ class Evaluation(Callback):
     def __init__(
         self,
         *,
-        every_n_steps: int = 1000,
-        seed: int = 0,
-        max_share: float | None = 0.1,
+        every_n_steps: Count = 1000,
+        seed: Seed = 0,
+        max_share: PositiveShare | None = 0.1,
         metrics: Metrics | None = None,
     ) -> None:
         if every_n_steps < 1:

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 
 from adversaria import cost
 from adversaria.errors import UserError
+from adversaria.ranges import Amount
 
 log = logging.getLogger("adversaria")
 
@@ -32,7 +33,7 @@ class Forecast(Callback):
         UserError: ``after`` is too small.
     """
 
-    def __init__(self, *, after: int = 20) -> None:
+    def __init__(self, *, after: Amount = 20) -> None:
         if after <= _STEADY:
             raise UserError(f"callbacks.forecast.after={after} must be above {_STEADY}, which the rate is taken from")
         self.after = after

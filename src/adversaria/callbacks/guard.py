@@ -16,6 +16,7 @@ from adversaria.callbacks.health import Health
 from adversaria.callbacks.lookup import callback_of
 from adversaria.diagnosis import Finding
 from adversaria.errors import UserError
+from adversaria.ranges import Amount, Positive, PositiveShare
 
 
 class Guard(Callback):
@@ -43,10 +44,10 @@ class Guard(Callback):
         *,
         action: Literal["watch", "stop", "rollback"] = "watch",
         findings: Sequence[str] | None = None,
-        trial: int = 500,
-        max_rollbacks: int = 3,
-        rate_factor: float = 0.25,
-        penalty_factor: float = 1.0,
+        trial: Amount = 500,
+        max_rollbacks: Amount = 3,
+        rate_factor: PositiveShare = 0.25,
+        penalty_factor: Positive = 1.0,
     ) -> None:
         for name, value in (("rate_factor", rate_factor), ("penalty_factor", penalty_factor)):
             if value <= 0:

@@ -19,6 +19,7 @@ from adversaria.callbacks.lookup import callback_of
 from adversaria.callbacks.statistics import Statistics
 from adversaria.diagnosis import Detector, Examination, Finding, Probe, gradient_profile, singular_values
 from adversaria.errors import UserError
+from adversaria.ranges import Count, Seed
 from adversaria.ranks import sum_over_ranks
 
 log = logging.getLogger("adversaria")
@@ -47,9 +48,9 @@ class Health(Callback):
     def __init__(
         self,
         *,
-        every_n_steps: int = 200,
-        samples: int = 64,
-        seed: int = 0,
+        every_n_steps: Count = 200,
+        samples: Count = 64,
+        seed: Seed = 0,
         singular_values: bool = False,
         detectors: Mapping[str, Detector] | None = None,
     ) -> None:

@@ -12,6 +12,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from adversaria.files import subfolder, write_text
+from adversaria.ranges import Amount, Count
 
 
 class Profile(Callback):
@@ -22,7 +23,7 @@ class Profile(Callback):
         steps: generator updates in it.
     """
 
-    def __init__(self, *, skip: int = 10, steps: int = 5) -> None:
+    def __init__(self, *, skip: Amount = 10, steps: Count = 5) -> None:
         activities = [torch.profiler.ProfilerActivity.CPU]
         if torch.cuda.is_available():
             activities.append(torch.profiler.ProfilerActivity.CUDA)

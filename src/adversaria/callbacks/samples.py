@@ -14,6 +14,7 @@ from torch import Tensor
 from adversaria.callbacks.ema import sampler_of
 from adversaria.errors import UserError
 from adversaria.pictures import picture, save_picture
+from adversaria.ranges import Count, Seed
 from adversaria.sampling import Draw, evaluating, traverse
 
 
@@ -33,7 +34,7 @@ class Samples(Callback):
         UserError: a value out of range.
     """
 
-    def __init__(self, *, every_n_steps: int = 500, count: int = 64, seed: int = 0) -> None:
+    def __init__(self, *, every_n_steps: Count = 500, count: Count = 64, seed: Seed = 0) -> None:
         for name, value in (("every_n_steps", every_n_steps), ("count", count)):
             if value < 1:
                 raise UserError(f"callbacks.samples.{name}={value} must be at least 1")

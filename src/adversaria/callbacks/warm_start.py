@@ -13,8 +13,11 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from adversaria.admission import Trust
 from adversaria.checkpoints import read_checkpoint
 from adversaria.errors import UserError
+from adversaria.ranges import Amount
+from adversaria.restore import check_objective
 from adversaria.runs import Run
 
 log = logging.getLogger("adversaria")
@@ -38,13 +41,19 @@ class WarmStart(Callback):
         weights: of the generator: their average where the checkpoint has one (``ema``), or those last trained.
         freeze_layers: how many layers of D with a weight matrix or a kernel, in the order in which an image passes
             them, are frozen; what follows them up to the next one, such as a normalisation, with them.
+        trust: whose code the checkpoint's config may name, though none of it is built; the run gives it.
 
     Raises:
         UserError: no checkpoint is given, or a value is out of range.
     """
 
     def __init__(
-        self, *, checkpoint: str | None = None, weights: Literal["ema", "raw"] = "ema", freeze_layers: int = 0
+        self,
+        *,
+        checkpoint: str | None = None,
+        weights: Literal["ema", "raw"] = "ema",
+        freeze_layers: Amount = 0,
+        trust: Trust | None = None,
     ) -> None:
         if checkpoint is None:
             raise UserError("callbacks.warm_start.checkpoint is null: give the folder of a run or a checkpoint")
@@ -53,6 +62,7 @@ class WarmStart(Callback):
         if freeze_layers < 0:
             raise UserError(f"callbacks.warm_start.freeze_layers={freeze_layers} must not be negative")
         self.checkpoint, self.weights, self.freeze_layers = checkpoint, weights, freeze_layers
+        self.trust = trust or Trust()
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Before the networks go to their device, are averaged, or get optimizers."""
@@ -68,8 +78,10 @@ class WarmStart(Callback):
         Raises:
             UserError: the file is no checkpoint, or shares no weight with these networks.
         """
-        own = _network_tensors(system)
-        found = _stored(read_checkpoint(self.checkpoint), system, self.weights)
+        assert self.checkpoint is not None
+        own, checkpoint = _network_tensors(system), read_checkpoint(self.checkpoint)
+        check_objective(checkpoint["config"], self.trust.packages)
+        found = _stored(checkpoint, system, self.weights)
         taken = _fitting(own, found)
         if not any(own[name].ndim > 1 for name in taken):
             raise UserError(

@@ -22,9 +22,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adversaria.cli import arguments
 from adversaria.cli.sweep import STOPPED, JobFailed, Sweep, SweepStopped
-from adversaria.config import Plain, conf_dir, flatten, near
+from adversaria.cli.utf8 import escape_on_screen
+from adversaria.config import Plain, conf_dir, flatten, near, without_absent_callbacks
 from adversaria.errors import UserError
+from adversaria.fields import refuse_doubles
 
 log = logging.getLogger("adversaria")
 
@@ -46,6 +49,11 @@ def run(config_name: str, job: Job, *, mistake: int = 1) -> int:
         The exit code: 0, that of the last job that failed, 2 for a mistyped command line.
     """
     _quieten()
+    try:
+        arguments.check(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     full_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
     codes: list[int] = []
@@ -102,7 +110,7 @@ def plain(config: DictConfig) -> Plain:
         resolved: Plain = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise UserError(_first_lines(error)) from error
-    return resolved
+    return without_absent_callbacks(resolved)
 
 
 def explain(error: Exception, config_name: str) -> str:
@@ -124,6 +132,7 @@ def explain(error: Exception, config_name: str) -> str:
 
 def _guarded(job: Job, config: DictConfig, full_traceback: bool, mistake: int, prefix: str = "") -> int:
     try:
+        refuse_doubles(HydraConfig.get().overrides.task)
         return job(plain(config))
     except UserError as error:
         if full_traceback:
@@ -177,6 +186,7 @@ def _first_lines(error: Exception) -> str:
 
 def _quieten(prefix: str = "") -> None:
     """Our messages plain on the screen, after ``prefix``; of Lightning's and torch's the ones a user can act on."""
+    escape_on_screen()
     if not log.handlers:
         log.addHandler(logging.StreamHandler(sys.stdout))
         log.setLevel(logging.INFO)

@@ -7,17 +7,19 @@ import sys
 from pathlib import Path
 
 from adversaria.cli import app
-from adversaria.config import Plain, check_type
+from adversaria.cli.arguments import chosen, is_choice, quoted
+from adversaria.cli.utf8 import use_utf8
+from adversaria.config import Plain
 from adversaria.errors import UserError
+from adversaria.fields import check_fields
+from adversaria.text import shown
 
 log = logging.getLogger("adversaria")
-
-#: Hydra's options that take the argument after them
-_WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--info", "-i")
 
 
 def main() -> int:
     """The command; returns its exit code."""
+    use_utf8()
     try:
         sys.argv[1:] = name_runs(sys.argv[1:])
     except UserError as error:
@@ -32,25 +34,30 @@ def name_runs(arguments: list[str]) -> list[str]:
     Raises:
         UserError: paths stand beside ``runs=``.
     """
-    after_option = [False, *(argument in _WITH_VALUE for argument in arguments)]
-    paths = [
-        argument
-        for argument, is_value in zip(arguments, after_option, strict=False)
-        if not is_value and (Path(argument).exists() or not (argument.startswith(("-", "~")) or "=" in argument))
+    are_paths = [
+        choice and _is_path(argument) for argument, choice in zip(arguments, is_choice(arguments), strict=True)
     ]
+    paths = [argument for argument, is_path in zip(arguments, are_paths, strict=True) if is_path]
+    others = [argument for argument, is_path in zip(arguments, are_paths, strict=True) if not is_path]
     if not paths:
         return arguments
-    if any(argument.startswith("runs=") for argument in arguments):
-        raise UserError(f"{paths[0]} stands beside runs=; name all runs in one way")
-    quoted = ",".join("'{}'".format(path.replace("\\", "\\\\").replace("'", "\\'")) for path in paths)
-    return [argument for argument in arguments if argument not in paths] + [f"runs=[{quoted}]"]
+    if chosen(others, "runs") is not None:
+        raise UserError(f"{shown(paths[0])} stands beside runs=; name all runs in one way")
+    return [*others, f"runs=[{','.join(map(quoted, paths))}]"]
+
+
+def _is_path(argument: str) -> bool:
+    """Whether it is a path and no choice: it exists, or cannot be a choice."""
+    if Path(argument).exists() or argument.startswith("~/"):
+        return True
+    return not (argument.startswith("~") or "=" in argument)  # ~name deletes a key
 
 
 def job(config: Plain) -> int:
     """Finds and reads the runs, writes the report and prints its first table."""
     from adversaria.report import find_runs, make_sections, read_runs, tables, text, words, write_report
 
-    check_type("strict", config["strict"], bool)
+    check_fields("compare", config)
     given = [str(path) for path in (config["runs"] if isinstance(config["runs"], list) else [config["runs"]])]
     records, warnings = read_runs(find_runs(given))
     for warning in warnings:

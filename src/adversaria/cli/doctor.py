@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from adversaria.cli import app
 from adversaria.cli.compare import name_runs
-from adversaria.config import Plain, check_type
+from adversaria.cli.utf8 import use_utf8
+from adversaria.config import Plain
 from adversaria.errors import UserError
+from adversaria.fields import check_fields
 
 if TYPE_CHECKING:
     from adversaria.doctor import History
@@ -26,6 +28,7 @@ FOUND, MISTAKE = 1, 2
 
 def main() -> int:
     """The command; returns its exit code."""
+    use_utf8()
     try:
         sys.argv[1:] = name_runs(name_thresholds(sys.argv[1:]))
     except UserError as error:
@@ -44,8 +47,7 @@ def job(config: Plain) -> int:
     from adversaria.doctor import read_history, write_page
     from adversaria.report import find_runs
 
-    check_type("strict", config["strict"], bool)
-    check_type("detectors", config["detectors"], dict)
+    check_fields("doctor", config)
     given = [str(path) for path in (config["runs"] if isinstance(config["runs"], list) else [config["runs"]])]
     found = False
     for folder in find_runs(given):

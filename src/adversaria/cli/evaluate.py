@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adversaria.cli import app
-from adversaria.config import Plain, check_type, conf_dir
+from adversaria.cli.utf8 import use_utf8
+from adversaria.config import Plain, conf_dir
 from adversaria.errors import UserError
+from adversaria.fields import check_fields
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
@@ -23,6 +25,7 @@ Further = dict[str, Any]
 
 def main() -> int:
     """The command; returns its exit code."""
+    use_utf8()
     return app.run("evaluate", job)
 
 
@@ -42,7 +45,7 @@ def job(config: Plain) -> int:
     count = next(iter(subjects.values())).count
     metrics = _metrics(config, stored, data, count)
     further = _further(config, data, metrics, count)
-    out = Path(config["out"] or place / "evaluation.json")
+    out = Path(config["out"] or place / "evaluation.json").expanduser()
     report: dict[str, Any] = {"reference": data.name, "scores": {}}
     for name, fakes in subjects.items():
         scores, made = score(fakes, data, metrics)
@@ -60,14 +63,11 @@ def job(config: Plain) -> int:
 
 
 def _check(config: Plain) -> None:
-    check_type("seed", config["seed"], int, 0)
-    check_type("raw", config["raw"], bool)
-    if config["standing"] is not None:
-        check_type("standing", config["standing"], int, 1)
-        if config["images"] is not None:
-            raise UserError(
-                f"standing={config['standing']} is for a checkpoint, and images have no BatchNorm; leave it out"
-            )
+    check_fields("evaluate", config)
+    if config["standing"] is not None and config["images"] is not None:
+        raise UserError(
+            f"standing={config['standing']} is for a checkpoint, and images have no BatchNorm; leave it out"
+        )
     if (config["checkpoint"] is None) == (config["images"] is None):
         raise UserError("give either checkpoint=<run folder or .ckpt> or images=<folder, archive, .npz or .npy>")
     if config["data"] and config["reference"]:

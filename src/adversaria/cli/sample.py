@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adversaria.cli import app
-from adversaria.config import Plain, check_type, near
+from adversaria.cli.utf8 import use_utf8
+from adversaria.config import Plain, near
 from adversaria.errors import UserError
+from adversaria.fields import check_fields
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +25,7 @@ log = logging.getLogger("adversaria")
 
 def main() -> int:
     """The command; returns its exit code."""
+    use_utf8()
     return app.run("sample", job)
 
 
@@ -46,7 +49,7 @@ def job(config: Plain) -> int:
     labels = None if turns is None else [turns[i // (columns or 1) % len(turns)] for i in range(len(samples))]
 
     name = f"{checkpoint.stem}_seed{config['seed']}_{len(samples)}{suffix}"
-    out = Path(config["out"] or folder / "generated" / name)
+    out = Path(config["out"] or folder / "generated" / name).expanduser()
     out.parent.mkdir(parents=True, exist_ok=True)
     write(Drawn(samples, labels, sampler.spec, columns), out)
     updates = sampler.generator_updates
@@ -71,22 +74,11 @@ def _draw(sampler: Sampler, config: Plain) -> tuple[Tensor, int | None]:
 
 def _check(config: Plain) -> None:
     """Raises UserError for values that have no meaning, before torch is imported."""
-    for key, minimum in (("count", 1), ("seed", 0), ("batch_size", 1)):
-        check_type(key, config[key], int, minimum)
-    if config["standing"] is not None:
-        check_type("standing", config["standing"], int, 1)
-    if config["interpolate"] is not None:
-        check_type("interpolate", config["interpolate"], int, 2)
+    check_fields("sample", config)
     if config["traverse"] is not None:
-        check_type("traverse", config["traverse"], str)
         for key in ("interpolate", "truncation"):
             if config[key] is not None:
                 raise UserError(f"traverse={config['traverse']} and {key}={config[key]} are two pictures; choose one")
-    if config["truncation"] is not None and not isinstance(config["truncation"], int | float):
-        raise UserError(f"truncation={config['truncation']} is not a number; a usual value is 0.7")
-    labels = config["labels"]
-    if labels is not None and not all(type(y) is int for y in (labels if isinstance(labels, list) else [labels])):
-        raise UserError(f"labels={labels} is neither a class such as labels=3 nor a list such as labels=[3,5]")
     if config["format"] not in WRITERS:
         hint = near(str(config["format"]), WRITERS)
         raise UserError(f"format={config['format']} does not exist{hint}; choices are {', '.join(WRITERS)}")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
-from adversaria.cli import app
+from adversaria.admission import Trust, brought_by_run
+from adversaria.cli import app, arguments
 from adversaria.cli.sweep import STOPPED, Sweep, pass_on
+from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain
 from adversaria.errors import UserError
+from adversaria.fields import check_train_config
 from adversaria.launch import launch, placed, rank, requeue
 
 if TYPE_CHECKING:
@@ -30,6 +34,8 @@ EXIT = {"finished": 0, "stopped": STOPPED, "diverged": 1, "unhealthy": 1}
 
 def main() -> int:
     """The command; returns its exit code."""
+    use_utf8()
+    typed = sys.argv[1:]
     try:
         sys.argv[1:] = resume_arguments(sys.argv[1:])
     except UserError as error:
@@ -39,27 +45,29 @@ def main() -> int:
     # use for the signal must not die of it.
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    return app.run("train", job)
+    return app.run("train", functools.partial(job, typed=typed))
 
 
-def resume_arguments(arguments: list[str]) -> list[str]:
+def resume_arguments(given: list[str]) -> list[str]:
     """With ``run_dir=`` of an existing run: its stored overrides first, the new ones last, for the last one wins."""
     from adversaria.overrides import brought_back
     from adversaria.runs import Run
 
-    given = [
-        argument.removeprefix("run_dir=").strip("'\"") for argument in arguments if argument.startswith("run_dir=")
-    ]
-    if not given:
-        return arguments
-    run = Run(given[-1])
-    stored = brought_back(run.overrides, arguments) if run.exists else []
-    return [line for line in stored if line not in arguments] + arguments
+    run_dir = arguments.chosen(given, "run_dir")
+    if not isinstance(run_dir, str) or not run_dir or not (run := Run(run_dir)).exists:
+        return given
+    return arguments.not_repeated(brought_back(run.overrides, given), given) + given
 
 
-def job(config: Plain) -> int:
-    """One run: checks everything, then makes the folder, then trains."""
+def job(config: Plain, typed: Sequence[str] = ()) -> int:
+    """One run: checks everything, then makes the folder, then trains.
+
+    Args:
+        config: of the run.
+        typed: this command line, without what a run's folder brought.
+    """
     config.pop("hydra", None)
+    check_train_config(config)
     hydra_config, sweep = HydraConfig.get(), Sweep.current
     cell = sweep.folder(hydra_config.overrides.task) if sweep and sweep.path else None
     swept = cell is not None
@@ -67,14 +75,16 @@ def job(config: Plain) -> int:
     inherited = os.environ.get("ADVERSARIA_RUN_DIR")  # from the process that started this one as a further rank
     config["trainer"] = placed(config["trainer"])
     folder = inherited or config["run_dir"] or (str(cell) if cell else None)
-    config, choices = _settled(config, folder, hydra_config)
+    goes_on = config["run_dir"] is not None and _run(config["run_dir"]).exists
+    trust = Trust(config["trust"], brought_by_run(typed) if goes_on else ())
+    config, choices = _settled(config, folder, hydra_config, trust)
     if cell and not _run(str(cell)).exists:
         folder = str(_twin(cell, config) or cell)
     if folder and not inherited and (code := _already_ended(_run(folder), config, swept)) is not None:
         return code
     from adversaria.training import build_experiment, train
 
-    experiment = build_experiment(_without_bar(config) if sweep and sweep.elsewhere else config)
+    experiment = build_experiment(_without_bar(config) if sweep and sweep.elsewhere else config, stored=trust.stored)
     if rank() > 0:  # the folder belongs to the first rank
         train(experiment, _run(folder or ""))
         return 0
@@ -88,14 +98,14 @@ def job(config: Plain) -> int:
     return code
 
 
-def _settled(config: Plain, run_dir: str | None, hydra_config: object) -> tuple[Plain, list[str]]:
+def _settled(config: Plain, run_dir: str | None, hydra_config: object, trust: Trust) -> tuple[Plain, list[str]]:
     """The config with what ``auto`` chooses, as the run at ``run_dir`` did if it is there; and lines that say it."""
     if not config.get("auto"):
         return config, []
     from adversaria.auto import settle
 
     stored = _run(run_dir).stored_config() if run_dir else None
-    return settle(config, hydra_config.overrides.task, stored)  # type: ignore[attr-defined]
+    return settle(config, hydra_config.overrides.task, stored, trust)  # type: ignore[attr-defined]
 
 
 def _train(experiment: Experiment, run: Run, choices: list[str]) -> tuple[int, str | None]:

@@ -21,6 +21,7 @@ from adversaria.data.pictures import Pictures, from_tree
 from adversaria.data.storage import Split, Storage
 from adversaria.data.survey import Survey, survey
 from adversaria.errors import UserError
+from adversaria.ranges import Amount, Count, Seed, Side, Width
 from adversaria.types import DataSpec
 
 _LARGEST_SIZE = 8192
@@ -61,16 +62,16 @@ class ImageData(DataModule):
         self,
         *,
         name: str,
-        size: int | None,
-        channels: int | None,
+        size: Side | None,
+        channels: Width | None,
         fit: Fit,
         mirror: bool,
-        batch_size: int,
+        batch_size: Count,
         storage: Storage,
-        num_workers: int,
+        num_workers: Amount,
         cache_dir: str | None,
-        limit: int | None,
-        seed: int,
+        limit: Count | None,
+        seed: Seed,
         root: str | None = None,
         download: bool = False,
     ) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from adversaria.data.storage import Split, Storage, choose, endless
 from adversaria.data.stream import EpochStream, StepIndices
 from adversaria.errors import UserError
+from adversaria.ranges import Amount, Count, Seed
 from adversaria.types import Batch, DataSpec
 
 SplitName: TypeAlias = Literal["train", "test"]
@@ -61,7 +62,7 @@ class DataModule(LightningDataModule):
 
     mirror: bool = False
 
-    def __init__(self, *, name: str, batch_size: int, storage: Storage, num_workers: int, seed: int) -> None:
+    def __init__(self, *, name: str, batch_size: Count, storage: Storage, num_workers: Amount, seed: Seed) -> None:
         super().__init__()
         if batch_size < 1:
             raise UserError(f"data.batch_size={batch_size}: give at least 1")

@@ -18,6 +18,7 @@ from adversaria.data.folder import ImageData, Source
 from adversaria.data.labels_file import layout_of
 from adversaria.data.layout import Layout, image_names
 from adversaria.data.pictures import Pictures, from_arrays, from_tree
+from adversaria.downloads import require_download
 from adversaria.errors import UserError
 
 _FETCH_AGAIN = "fetch the data set again"
@@ -114,6 +115,7 @@ class TorchvisionData(ImageData):
                 return
         if not self.download:
             raise UserError(f"data.root={root} has no data set: set data.download=true, or data.root to where it is")
+        require_download(f"data={self.name}")
         try:
             root.mkdir(parents=True, exist_ok=True)
             with locked(root / ".download.lock"):

@@ -16,6 +16,7 @@ from adversaria.data.cache import content_hash
 from adversaria.data.module import DataModule, Loaded
 from adversaria.data.storage import Split, Storage
 from adversaria.errors import UserError
+from adversaria.ranges import Amount, Count, Depth, Positive, Seed
 from adversaria.types import DataSpec
 
 _TEST_SHARE = 10  # of the training points
@@ -42,14 +43,14 @@ class GaussianMixture(DataModule):
         self,
         *,
         name: str,
-        batch_size: int,
+        batch_size: Count,
         storage: Storage,
-        num_workers: int,
-        seed: int,
+        num_workers: Amount,
+        seed: Seed,
         modes: Tensor,
-        sigma: float,
-        count: int,
-        source_seed: int,
+        sigma: Positive,
+        count: Count,
+        source_seed: Seed,
     ) -> None:
         super().__init__(name=name, batch_size=batch_size, storage=storage, num_workers=num_workers, seed=seed)
         if not sigma > 0:
@@ -84,7 +85,7 @@ class GaussianMixture(DataModule):
         return Split(points.astype(np.float32), None)
 
 
-def ring(*, number: int, radius: float) -> Tensor:
+def ring(*, number: Count, radius: Positive) -> Tensor:
     """Centres ``[number, 2]`` equally spaced on a circle around the origin, the first at angle 0.
 
     Raises:
@@ -98,7 +99,7 @@ def ring(*, number: int, radius: float) -> Tensor:
     return (radius * torch.stack([angles.cos(), angles.sin()], dim=1)).float()
 
 
-def grid(*, side: int, spacing: float) -> Tensor:
+def grid(*, side: Depth, spacing: Positive) -> Tensor:
     """Centres ``[side * side, 2]`` on a square grid around the origin.
 
     Args:

@@ -17,6 +17,7 @@ from adversaria.data.named import MNIST
 from adversaria.data.storage import Split, Storage
 from adversaria.data.survey import Survey
 from adversaria.errors import UserError
+from adversaria.ranges import Amount, Count, Seed, Side
 from adversaria.types import DataSpec
 
 CHANNELS = 3
@@ -56,17 +57,17 @@ class StackedMNIST(DataModule):
         self,
         *,
         name: str,
-        batch_size: int,
+        batch_size: Count,
         storage: Storage,
-        num_workers: int,
-        seed: int,
+        num_workers: Amount,
+        seed: Seed,
         root: str | None,
         download: bool,
-        size: int | None,
+        size: Side | None,
         fit: Fit,
         cache_dir: str | None,
-        count: int,
-        source_seed: int,
+        count: Count,
+        source_seed: Seed,
     ) -> None:
         super().__init__(name=name, batch_size=batch_size, storage=storage, num_workers=num_workers, seed=seed)
         if count < _TEST_SHARE:

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from adversaria.diagnosis.examination import Reading
 from adversaria.errors import UserError
+from adversaria.ranges import Count, NonNegative, Positive, Share
 
 NETWORKS = ("discriminator", "generator")
 
@@ -54,7 +55,7 @@ class DiscriminatorWon(_Symptom):
         d_signal: share of what an undecided D gets, below which D has won.
     """
 
-    d_signal: float = 0.01
+    d_signal: NonNegative = 0.01
 
     explanation: ClassVar[str] = (
         "D tells reals from fakes without a doubt: its loss is saturated, its gradient says little about where better "
@@ -84,8 +85,8 @@ class GeneratorCollapse(_Symptom):
         fall: the same as a share of the largest one so far, or of that of two reals where fakes lay further apart.
     """
 
-    spread: float = 0.1
-    fall: float = 0.2
+    spread: NonNegative = 0.1
+    fall: Share = 0.2
 
     explanation: ClassVar[str] = (
         "samples of different latents are almost the same: G puts all of its mass where D is wrong at the moment, and "
@@ -127,9 +128,9 @@ class ExplodingGradients(_Symptom):
             many.
     """
 
-    factor: float = 100.0
-    within: int = 20
-    oldest: int = 5
+    factor: Positive = 100.0
+    within: Count = 20
+    oldest: Count = 5
 
     explanation: ClassVar[str] = (
         "a gradient many times the usual one: a single such step can undo thousands, and Adam's second moment, which "
@@ -171,8 +172,8 @@ class VanishingGradients(_Symptom):
         norm: of the whole gradient, the largest since the last reading. Less than Adam's epsilon moves nothing.
     """
 
-    ratio: float = 2e-3
-    norm: float = 1e-8
+    ratio: NonNegative = 2e-3
+    norm: NonNegative = 1e-8
 
     explanation: ClassVar[str] = (
         "the gradient of some layers is a vanishing share of that of others: it shrinks from layer to layer on its way "
@@ -215,8 +216,8 @@ class DiscriminatorOverfits(_Symptom):
             and r_v is noise over noise.
     """
 
-    overfitting: float = 0.5
-    separation: float = 0.5
+    overfitting: Share = 0.5
+    separation: Positive = 0.5
 
     explanation: ClassVar[str] = (
         "D takes reals that it was not trained on for fakes: it has learnt the training images by heart, and what it "
@@ -252,7 +253,7 @@ class ScoreDegrades(_Symptom):
         factor: times the best that is too much (for a score to be maximised: the best over it).
     """
 
-    factor: float = 2.0
+    factor: Positive = 2.0
 
     explanation: ClassVar[str] = "the score gets worse from evaluation to evaluation: the run has passed its best"
     remedy: ClassVar[str] = (

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from adversaria.build import check, construct, find_target
+from adversaria.build import construct
 from adversaria.config import Plain, conf_dir, flatten, near
 from adversaria.diagnosis import Detector, Examination, Finding, Reading
 from adversaria.errors import UserError
@@ -201,13 +201,6 @@ def build_detectors(node: Plain, trust: Sequence[str] = ()) -> dict[str, Detecto
     """
     if not isinstance(node, dict):
         raise UserError(f"{_WHERE}={node} of its config.yaml are not detectors by name; correct the file")
-    check(node, _WHERE, trust)
-    for name, detector in node.items():
-        target = find_target((detector or {}).get("_target_", ""), f"{_WHERE}.{name}", trust)
-        if not all(hasattr(target, member) for member in ("symptom", "judges", "explanation", "remedy")):
-            raise UserError(
-                f"{_WHERE}.{name} of its config.yaml is no detector but {target.__name__}; correct the file"
-            )
     detectors: dict[str, Detector] = construct(node, _WHERE, trust)
     return detectors
 

@@ -16,6 +16,7 @@ from torch.nn.functional import log_softmax
 
 from adversaria.errors import UserError
 from adversaria.layers.precision import at_least_float32
+from adversaria.ranges import WidthOrNone
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Codes:
     """
 
     categorical: tuple[int, ...]
-    continuous: int = 0
+    continuous: WidthOrNone = 0
 
     def __post_init__(self) -> None:
         if self.continuous < 0 or any(size < 2 for size in self.categorical) or self.dim == 0:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adversaria.errors import UserError
+from adversaria.ranges import Positive
 
 
 class Latent(Protocol):
@@ -59,7 +60,7 @@ class TruncatedNormal:
         UserError: a limit of 0 or less.
     """
 
-    limit: float = 2.0
+    limit: Positive = 2.0
     redraws = True
 
     def __post_init__(self) -> None:

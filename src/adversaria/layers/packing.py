@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from adversaria.errors import UserError
 from adversaria.layers.checks import require_positive
 from adversaria.layers.enclosing import check_enclosed
+from adversaria.ranges import Depth
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 
@@ -34,7 +35,7 @@ class PackedDiscriminator(nn.Module):
     #: reals and fakes must not meet in one batch, where a pack could hold both
     mixes_samples = True
 
-    def __init__(self, *, spec: DataSpec, packing: int = 2, network: Callable[..., nn.Module]) -> None:
+    def __init__(self, *, spec: DataSpec, packing: Depth = 2, network: Callable[..., nn.Module]) -> None:
         super().__init__()
         require_positive("model.discriminator", packing=packing)
         channels, *sides = spec.shape

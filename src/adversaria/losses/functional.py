@@ -12,6 +12,7 @@ from torch.nn.functional import relu, softplus
 
 from adversaria.errors import UserError
 from adversaria.layers import at_least_float32
+from adversaria.ranges import NonNegative, Real
 
 
 def bce_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -30,7 +31,7 @@ def minimax_g(fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
 
 
 def least_squares_d(
-    real_logits: Tensor, fake_logits: Tensor, real_target: float = 1.0, fake_target: float = 0.0
+    real_logits: Tensor, fake_logits: Tensor, real_target: Real = 1.0, fake_target: Real = 0.0
 ) -> Tensor:
     """E[(r - b)^2] / 2 + E[(f - a)^2] / 2, b = ``real_target``, a = ``fake_target`` (Mao et al. 2017, equation 2)."""
     real = (at_least_float32(real_logits) - real_target).square().mean()
@@ -38,7 +39,7 @@ def least_squares_d(
     return 0.5 * (real + fake)
 
 
-def least_squares_g(fake_logits: Tensor, real_logits: Tensor | None = None, target: float = 1.0) -> Tensor:
+def least_squares_g(fake_logits: Tensor, real_logits: Tensor | None = None, target: NonNegative = 1.0) -> Tensor:
     """E[(f - c)^2] / 2 with c = ``target`` (Mao et al. 2017, equation 2)."""
     return 0.5 * (at_least_float32(fake_logits) - target).square().mean()
 

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adversaria.metrics.store import Arrays, BadFile
+from adversaria.ranges import Side, Width
 
 
 class ResidualStage(nn.Module):
     """A strided convolution and one residual block of two more (He et al. 2016), each with BatchNorm."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: Width, out_channels: Width) -> None:
         super().__init__()
         self.down = conv_norm(in_channels, out_channels, stride=2)
         self.first = conv_norm(out_channels, out_channels)
@@ -42,7 +43,7 @@ class ClassifierNetwork(nn.Module):
 
     feature_dim = 192
 
-    def __init__(self, channels: int, num_classes: int, size: int) -> None:
+    def __init__(self, channels: Width, num_classes: Width, size: Side) -> None:
         super().__init__()
         self.channels, self.num_classes, self.size = channels, num_classes, size
         self.stem = conv_norm(channels, 24)

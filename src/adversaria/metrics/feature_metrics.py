@@ -22,6 +22,7 @@ from adversaria.metrics.neighbours import neighbour_scores
 from adversaria.metrics.protocol import BLOCK, Draw, Extractor, LoadsForData
 from adversaria.metrics.reference import Reference, reference_statistics
 from adversaria.metrics.store import default_cache_dir
+from adversaria.ranges import Count
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule, SplitName
@@ -66,14 +67,14 @@ class FeatureMetrics:
         self,
         *,
         extractor: Extractor,
-        count: int = 10_000,
+        count: Count = 10_000,
         references: Sequence[Literal["train", "test"]] = ("train", "test"),
-        batch_size: int = 256,
-        kid_subsets: int = 100,
-        kid_subset_size: int = 1000,
-        is_splits: int = 10,
-        precision_k: int = 3,
-        density_k: int = 5,
+        batch_size: Count = 256,
+        kid_subsets: Count = 100,
+        kid_subset_size: Count = 1000,
+        is_splits: Count = 10,
+        precision_k: Count = 3,
+        density_k: Count = 5,
         cache_dir: str | None = None,
     ) -> None:
         if not isinstance(extractor, Extractor):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from adversaria.downloads import require_download
 from adversaria.errors import UserError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class FidelityExtractor(nn.Module):
         path = Path(torch.hub.get_dir()) / "checkpoints" / self.file
         if path.is_file():
             return path
+        require_download(f"{self.title}'s weights")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(self.url, str(path), hash_prefix=self.sha256)
@@ -230,6 +232,8 @@ class DINOv2Extractor(FidelityExtractor):
 
     def _architecture(self) -> Any:
         os.environ["XFORMERS_DISABLED"] = "1"  # features must not depend on what else is installed
+        if not (Path(torch.hub.get_dir()) / self.code.replace("/", "_").replace(":", "_")).is_dir():
+            require_download(f"{self.title}'s code")
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 # A commit names its contents; the validation that is skipped knows tips of branches alone.

@@ -19,6 +19,7 @@ from adversaria.metrics.neighbour_picture import Row, neighbour_picture
 from adversaria.metrics.protocol import Draw, Extractor
 from adversaria.metrics.store import Arrays, BadFile, cached, default_cache_dir, key_hash
 from adversaria.pictures import save_picture
+from adversaria.ranges import Count, Share
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule, SplitName
@@ -78,11 +79,11 @@ class Memorisation:
     def __init__(
         self,
         *,
-        count: int = 10_000,
-        neighbours: int = 4,
-        shown: int = 16,
-        quantile: float = 0.01,
-        batch_size: int = 256,
+        count: Count = 10_000,
+        neighbours: Count = 4,
+        shown: Count = 16,
+        quantile: Share = 0.01,
+        batch_size: Count = 256,
         cache_dir: str | None = None,
     ) -> None:
         for key, value, least in (("count", count, 2), ("neighbours", neighbours, 1), ("batch_size", batch_size, 1)):

@@ -12,6 +12,7 @@ from torch import Tensor
 from adversaria.errors import UserError
 from adversaria.metrics.extraction import gather_rows, untouched_rng
 from adversaria.metrics.protocol import BLOCK, Draw
+from adversaria.ranges import Count
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
@@ -41,7 +42,7 @@ class ModeCoverage:
     monitor = "mode_tv"
     mode: Literal["min", "max"] = "min"
 
-    def __init__(self, *, count: int = 2500) -> None:
+    def __init__(self, *, count: Count = 2500) -> None:
         if count < 1:
             raise UserError(f"metrics.count={count} is too small; it must be at least 1")
         self.count = count

@@ -15,6 +15,7 @@ from adversaria.metrics.classifier_extractor import committed
 from adversaria.metrics.extraction import full_float32, gather_rows, untouched_rng
 from adversaria.metrics.protocol import BLOCK, Draw
 from adversaria.metrics.store import content_hash
+from adversaria.ranges import Count
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
@@ -53,7 +54,7 @@ class StackedModes:
     monitor = "mode_kl"
     mode: Literal["min", "max"] = "min"
 
-    def __init__(self, *, count: int = 26_000, batch_size: int = 64) -> None:
+    def __init__(self, *, count: Count = 26_000, batch_size: Count = 64) -> None:
         if count < 1:
             raise UserError(f"metrics.count={count} is too small; it must be at least 1")
         if batch_size < BLOCK or batch_size % BLOCK:

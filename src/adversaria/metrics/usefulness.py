@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from adversaria.metrics.classifier_training import Recipe, TrainingProgress, acc
 from adversaria.metrics.extraction import untouched_rng
 from adversaria.metrics.generated import generated_batches
 from adversaria.metrics.protocol import Draw
+from adversaria.ranges import Between, Count, Length, PositiveShare
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
@@ -63,10 +64,10 @@ class Usefulness:
     def __init__(
         self,
         *,
-        images: int = 100_000,
-        seeds: int = 3,
-        shares: Sequence[float] = (0.01, 1.0),
-        count: int | None = None,
+        images: Count = 100_000,
+        seeds: Annotated[int, Between(1, 100)] = 3,
+        shares: Annotated[Sequence[PositiveShare], Length(1, 100)] = (0.01, 1.0),
+        count: Count | None = None,
     ) -> None:
         least = 10 * Recipe.batch_size
         for key, value, minimum in (("images", images, least), ("seeds", seeds, 2), ("count", count, 1)):

@@ -18,7 +18,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,7 @@ from adversaria.layers import (
     square_image,
 )
 from adversaria.layers.residual import DiscriminatorBlock, GeneratorBlock, Make
+from adversaria.ranges import Length, Positive, Side, Width
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 #: by side of the image: the channels, in units of ``width``, of G's first map of 4x4 and after each of its blocks
@@ -96,14 +97,14 @@ class BigGANGenerator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        latent_dim: int = 128,
-        width: int = 64,
+        latent_dim: Width = 128,
+        width: Width = 64,
         conditional: bool = False,
-        shared_dim: int | None = None,
+        shared_dim: Width | None = None,
         hierarchical: bool = False,
-        attention: Sequence[int] = (),
+        attention: Annotated[Sequence[Side], Length(0, 16)] = (),
         init: Initialiser = "orthogonal",
-        norm_eps: float = 1e-5,
+        norm_eps: Positive = 1e-5,
     ) -> None:
         super().__init__()
         require_positive("model.generator", latent_dim=latent_dim, width=width)
@@ -196,9 +197,9 @@ class BigGANDiscriminator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        width: int = 64,
+        width: Width = 64,
         conditional: bool = False,
-        attention: Sequence[int] = (),
+        attention: Annotated[Sequence[Side], Length(0, 16)] = (),
         init: Initialiser = "orthogonal",
         wide: bool = True,
         activated_shortcut: bool = False,

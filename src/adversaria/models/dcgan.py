@@ -33,6 +33,7 @@ from adversaria.layers import (
     require_positive,
     square_image,
 )
+from adversaria.ranges import DepthOrNone, Positive, Width
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 SIZES = (16, 32, 64, 128, 256)
@@ -67,18 +68,18 @@ class DCGANGenerator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        latent_dim: int = 100,
-        width: int = 64,
-        max_width: int = 512,
+        latent_dim: Width = 100,
+        width: Width = 64,
+        max_width: Width = 512,
         norm: str = "batch",
         convolution: str = "plain",
-        residual_blocks: int = 0,
-        plain_blocks: int = 0,
+        residual_blocks: DepthOrNone = 0,
+        plain_blocks: DepthOrNone = 0,
         activation: str = "relu",
         init: str = "default",
-        init_gain: float = 1.0,
+        init_gain: Positive = 1.0,
         conditional: bool = False,
-        label_dim: int = 32,
+        label_dim: Width = 32,
     ) -> None:
         super().__init__()
         key = "model.generator"
@@ -164,17 +165,17 @@ class DCGANDiscriminator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        width: int = 64,
-        max_width: int = 512,
+        width: Width = 64,
+        max_width: Width = 512,
         norm: str = "batch",
         convolution: str = "plain",
-        residual_blocks: int = 0,
-        plain_blocks: int = 0,
+        residual_blocks: DepthOrNone = 0,
+        plain_blocks: DepthOrNone = 0,
         activation: str = "leaky_relu",
         init: str = "default",
-        init_gain: float = 1.0,
+        init_gain: Positive = 1.0,
         conditional: bool = False,
-        label_dim: int = 8,
+        label_dim: Width = 8,
     ) -> None:
         super().__init__()
         key = "model.discriminator"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from adversaria.errors import UserError
 from adversaria.layers import draw_latent, require_positive
+from adversaria.ranges import Real, Width
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 
@@ -27,7 +28,7 @@ class DiracGenerator(nn.Module):
         UserError: other data, or a latent without a number.
     """
 
-    def __init__(self, *, spec: DataSpec, latent_dim: int = 1, theta: float = 1.0) -> None:
+    def __init__(self, *, spec: DataSpec, latent_dim: Width = 1, theta: Real = 1.0) -> None:
         super().__init__()
         require_positive("model.generator", latent_dim=latent_dim)
         _require_line(spec, "generator")
@@ -54,7 +55,7 @@ class DiracDiscriminator(nn.Module):
         UserError: other data.
     """
 
-    def __init__(self, *, spec: DataSpec, psi: float = 1.0) -> None:
+    def __init__(self, *, spec: DataSpec, psi: Real = 1.0) -> None:
         super().__init__()
         _require_line(spec, "discriminator")
         self.psi = nn.Parameter(torch.tensor([float(psi)]))

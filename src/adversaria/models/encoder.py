@@ -7,6 +7,7 @@ import math
 from torch import Tensor, nn
 
 from adversaria.errors import UserError
+from adversaria.ranges import Width
 from adversaria.types import DataSpec
 
 
@@ -23,7 +24,7 @@ class ConvEncoder(nn.Module):
         UserError: the data are no such images.
     """
 
-    def __init__(self, *, spec: DataSpec, latent_dim: int, width: int = 64, max_width: int = 512) -> None:
+    def __init__(self, *, spec: DataSpec, latent_dim: Width, width: Width = 64, max_width: Width = 512) -> None:
         super().__init__()
         size = spec.shape[-1]
         square = len(spec.shape) == 3 and spec.shape[-2] == size

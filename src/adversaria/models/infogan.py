@@ -7,7 +7,7 @@ networks of any architecture. What they learn from is ``penalty=mutual_informati
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from adversaria.errors import UserError
 from adversaria.layers import Codes, draw_latent, latent_device, require_positive
 from adversaria.layers.enclosing import check_enclosed, feature_dim
 from adversaria.models.dcgan import init_weights
+from adversaria.ranges import Between, Length, Width, WidthOrNone
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 #: how far pictures sweep a continuous code: twice as far as it is drawn in training, as in the paper's figure 2
@@ -42,8 +43,8 @@ class InfoGANGenerator(nn.Module):
         *,
         spec: DataSpec,
         network: Callable[..., nn.Module],
-        categorical: Sequence[int] = (10,),
-        continuous: int = 2,
+        categorical: Annotated[Sequence[Annotated[int, Between(2, 2**16)]], Length(0, 64)] = (10,),
+        continuous: WidthOrNone = 2,
     ) -> None:
         super().__init__()
         self.network: nn.Module = network(spec=spec)
@@ -121,9 +122,9 @@ class CodeDiscriminator(nn.Module):
         *,
         spec: DataSpec,
         network: Callable[..., nn.Module],
-        categorical: Sequence[int] = (10,),
-        continuous: int = 2,
-        hidden: int | None = 128,
+        categorical: Annotated[Sequence[Annotated[int, Between(2, 2**16)]], Length(0, 64)] = (10,),
+        continuous: WidthOrNone = 2,
+        hidden: Width | None = 128,
         batch_norm: bool = True,
     ) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from adversaria.errors import UserError
 from adversaria.layers import Codes, draw_latent, latent_device
 from adversaria.layers.enclosing import check_enclosed
+from adversaria.ranges import Depth, Width
 from adversaria.types import DataSpec
 
 
@@ -31,7 +32,7 @@ class Mixture(nn.Module):
         UserError: fewer than two generators.
     """
 
-    def __init__(self, number: int, noise_dim: int) -> None:
+    def __init__(self, number: Depth, noise_dim: Width) -> None:
         super().__init__()
         if number < 2:
             raise UserError(f"model.generator.number={number} is no mixture: it must be 2 or more")
@@ -67,7 +68,7 @@ class MGANGenerator(Mixture):
         UserError: fewer than two generators, or a network that uses its latent elsewhere.
     """
 
-    def __init__(self, *, spec: DataSpec, network: Callable[..., nn.Module], number: int = 10) -> None:
+    def __init__(self, *, spec: DataSpec, network: Callable[..., nn.Module], number: Depth = 10) -> None:
         inner: Any = network(spec=spec)
         super().__init__(number, inner.latent_dim)
         # The first layers of as many networks, so that each starts as the architecture says.
@@ -114,7 +115,7 @@ class BranchedLinear(nn.Module):
         noise_dim: at which number of the input the index begins.
     """
 
-    def __init__(self, linears: list[nn.Linear], noise_dim: int) -> None:
+    def __init__(self, linears: list[nn.Linear], noise_dim: Width) -> None:
         super().__init__()
         self.noise_dim, self.number = noise_dim, len(linears)
         self.weight = nn.Parameter(torch.cat([linear.weight.detach() for linear in linears]))  # [K * out, in]
@@ -146,7 +147,7 @@ class MixtureGenerator(Mixture):
         UserError: fewer than two generators, another number, or some that take labels beside some that take none.
     """
 
-    def __init__(self, *, spec: DataSpec, generators: Mapping[str, nn.Module], number: int) -> None:
+    def __init__(self, *, spec: DataSpec, generators: Mapping[str, nn.Module], number: Depth) -> None:
         if number != len(generators):
             raise UserError(
                 f"model.generator.number={number}, but model.generator.generators has {len(generators)} of them "

@@ -16,6 +16,7 @@ from adversaria.layers import (
     output_activation,
     require_positive,
 )
+from adversaria.ranges import Depth, Positive, Width
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 
@@ -42,14 +43,14 @@ class MLPGenerator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        latent_dim: int = 64,
-        width: int = 256,
-        depth: int = 3,
+        latent_dim: Width = 64,
+        width: Width = 256,
+        depth: Depth = 3,
         activation: str = "leaky_relu",
         init: str = "default",
-        init_gain: float = 1.0,
+        init_gain: Positive = 1.0,
         conditional: bool = False,
-        label_dim: int = 32,
+        label_dim: Width = 32,
     ) -> None:
         super().__init__()
         key = "model.generator"
@@ -98,13 +99,13 @@ class MLPDiscriminator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        width: int = 256,
-        depth: int = 3,
+        width: Width = 256,
+        depth: Depth = 3,
         activation: str = "leaky_relu",
         init: str = "default",
-        init_gain: float = 1.0,
+        init_gain: Positive = 1.0,
         conditional: bool = False,
-        label_dim: int = 32,
+        label_dim: Width = 32,
     ) -> None:
         super().__init__()
         key = "model.discriminator"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from adversaria.errors import UserError
 from adversaria.layers import append_labels, draw_latent, label_embedding, require_positive, square_image
+from adversaria.ranges import Depth, Length, Side, Width
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 SIZES = (16, 32, 64, 128, 256)
@@ -54,7 +55,7 @@ class Block(nn.Module):
         depth: blocks in the whole network.
     """
 
-    def __init__(self, stage: Stage, *, expansion: int, kernel_size: int, depth: int) -> None:
+    def __init__(self, stage: Stage, *, expansion: Width, kernel_size: Side, depth: Depth) -> None:
         super().__init__()
         inner = stage.width * expansion
         gain = math.sqrt(2 / (1 + SLOPE**2)) * depth**-0.25
@@ -140,14 +141,14 @@ class R3GANGenerator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        latent_dim: int = 64,
-        width: int | Sequence[int] = 768,
-        group_size: int | Sequence[int] = 16,
-        blocks: int | Sequence[int] = 2,
-        expansion: int = 2,
-        kernel_size: int = 3,
+        latent_dim: Width = 64,
+        width: Width | Annotated[Sequence[Width], Length(1, 16)] = 768,
+        group_size: Width | Annotated[Sequence[Width], Length(1, 16)] = 16,
+        blocks: Depth | Annotated[Sequence[Depth], Length(1, 16)] = 2,
+        expansion: Width = 2,
+        kernel_size: Side = 3,
         conditional: bool = False,
-        label_dim: int = 64,
+        label_dim: Width = 64,
     ) -> None:
         super().__init__()
         key = "model.generator"
@@ -205,13 +206,13 @@ class R3GANDiscriminator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        width: int | Sequence[int] = 768,
-        group_size: int | Sequence[int] = 16,
-        blocks: int | Sequence[int] = 2,
-        expansion: int = 2,
-        kernel_size: int = 3,
+        width: Width | Annotated[Sequence[Width], Length(1, 16)] = 768,
+        group_size: Width | Annotated[Sequence[Width], Length(1, 16)] = 16,
+        blocks: Depth | Annotated[Sequence[Depth], Length(1, 16)] = 2,
+        expansion: Width = 2,
+        kernel_size: Side = 3,
         conditional: bool = False,
-        label_dim: int | None = None,
+        label_dim: Width | None = None,
     ) -> None:
         super().__init__()
         key = "model.discriminator"

@@ -20,6 +20,7 @@ from adversaria.layers import (
     output_activation,
     require_positive,
 )
+from adversaria.ranges import Depth, Positive, Width
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 
@@ -32,7 +33,7 @@ class Block(nn.Module):
         activation: before each of the two.
     """
 
-    def __init__(self, width: int, input_dim: int, activation: nn.Module) -> None:
+    def __init__(self, width: Width, input_dim: Width, activation: nn.Module) -> None:
         super().__init__()
         self.inner = nn.Linear(width + input_dim, width)
         self.outer = nn.Linear(width, width)
@@ -55,7 +56,7 @@ class Trunk(nn.Module):
         activation: of the blocks, and the one after them.
     """
 
-    def __init__(self, input_dim: int, width: int, depth: int, activation: nn.Module) -> None:
+    def __init__(self, input_dim: Width, width: Width, depth: Depth, activation: nn.Module) -> None:
         super().__init__()
         self.stem = nn.Linear(input_dim, width)
         self.blocks = nn.ModuleList(Block(width, input_dim, activation) for _ in range(depth))
@@ -93,14 +94,14 @@ class ResidualMLPGenerator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        latent_dim: int = 64,
-        width: int = 256,
-        depth: int = 3,
+        latent_dim: Width = 64,
+        width: Width = 256,
+        depth: Depth = 3,
         activation: str = "leaky_relu",
         init: str = "default",
-        init_gain: float = 1.0,
+        init_gain: Positive = 1.0,
         conditional: bool = False,
-        label_dim: int = 32,
+        label_dim: Width = 32,
     ) -> None:
         super().__init__()
         key = "model.generator"
@@ -150,13 +151,13 @@ class ResidualMLPDiscriminator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        width: int = 256,
-        depth: int = 3,
+        width: Width = 256,
+        depth: Depth = 3,
         activation: str = "leaky_relu",
         init: str = "default",
-        init_gain: float = 1.0,
+        init_gain: Positive = 1.0,
         conditional: bool = False,
-        label_dim: int = 32,
+        label_dim: Width = 32,
     ) -> None:
         super().__init__()
         key = "model.discriminator"

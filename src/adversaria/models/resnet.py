@@ -46,6 +46,7 @@ from adversaria.layers import (
 )
 from adversaria.layers.residual import DiscriminatorBlock, GeneratorBlock, Make, Upsampling, Wrap
 from adversaria.layers.spectral_norm import spectral_norm as normalise_spectrally
+from adversaria.ranges import Width
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 
@@ -105,8 +106,8 @@ class ResNetGenerator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        latent_dim: int = 128,
-        width: int = 256,
+        latent_dim: Width = 128,
+        width: Width = 256,
         conditional: bool = False,
         attention: bool = False,
         spectral_norm: bool = False,
@@ -180,7 +181,7 @@ class ResNetDiscriminator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        width: int = 128,
+        width: Width = 128,
         conditional: bool = False,
         classifier: bool = False,
         attention: bool = False,

@@ -19,6 +19,7 @@ from adversaria.layers import (
     spectral_norm,
     square_image,
 )
+from adversaria.ranges import Width
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 SIZES = range(16, 129, 8)
@@ -40,7 +41,7 @@ class SNDCGANGenerator(nn.Module):
 
     conditional = False
 
-    def __init__(self, *, spec: DataSpec, latent_dim: int = 128, width: int = 64) -> None:
+    def __init__(self, *, spec: DataSpec, latent_dim: Width = 128, width: Width = 64) -> None:
         super().__init__()
         require_positive("model.generator", latent_dim=latent_dim, width=width)
         channels, size = square_image(spec, "sndcgan", SIZES)
@@ -92,7 +93,7 @@ class SNDCGANDiscriminator(nn.Module):
 
     conditional = False
 
-    def __init__(self, *, spec: DataSpec, width: int = 64) -> None:
+    def __init__(self, *, spec: DataSpec, width: Width = 64) -> None:
         super().__init__()
         require_positive("model.discriminator", width=width)
         channels, size = square_image(spec, "sndcgan", SIZES)

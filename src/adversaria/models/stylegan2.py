@@ -32,6 +32,7 @@ from adversaria.layers.mapping import LabelCode, MappingNetwork
 from adversaria.layers.minibatch_std import MinibatchStd
 from adversaria.layers.modulated import StyledConv2d, ToImage
 from adversaria.layers.resample import Blur, Upsample
+from adversaria.ranges import Decay, Depth, Share, Side, Width
 from adversaria.types import DataSpec, DiscriminatorOutput
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
@@ -63,13 +64,13 @@ class StyleGAN2Generator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        latent_dim: int = 512,
-        style_dim: int = 512,
-        mapping_layers: int = 8,
-        channel_base: int = 32768,
-        channel_max: int = 512,
-        style_mixing: float = 0.9,
-        w_avg_beta: float = 0.995,
+        latent_dim: Width = 512,
+        style_dim: Width = 512,
+        mapping_layers: Depth = 8,
+        channel_base: Width = 32768,
+        channel_max: Width = 512,
+        style_mixing: Share = 0.9,
+        w_avg_beta: Decay = 0.995,
         conditional: bool = False,
     ) -> None:
         super().__init__()
@@ -141,7 +142,7 @@ class SynthesisNetwork(nn.Module):
         style_dim: length of w.
     """
 
-    def __init__(self, widths: list[int], channels: int, *, style_dim: int) -> None:
+    def __init__(self, widths: list[int], channels: Width, *, style_dim: Width) -> None:
         super().__init__()
         self.constant = nn.Parameter(torch.randn(widths[0], 4, 4))
         self.blocks = nn.ModuleList([SynthesisBlock([widths[0]], channels, style_dim=style_dim, size=4)])
@@ -175,7 +176,7 @@ class SynthesisBlock(nn.Module):
         size: side of the output.
     """
 
-    def __init__(self, widths: list[int], channels: int, *, style_dim: int, size: int) -> None:
+    def __init__(self, widths: list[int], channels: Width, *, style_dim: Width, size: Side) -> None:
         super().__init__()
         pairs = [*pairwise(widths), (widths[-1], widths[-1])]
         self.convolutions = nn.ModuleList(
@@ -230,14 +231,14 @@ class StyleGAN2Discriminator(nn.Module):
         self,
         *,
         spec: DataSpec,
-        channel_base: int = 32768,
-        channel_max: int = 512,
+        channel_base: Width = 32768,
+        channel_max: Width = 512,
         architecture: Architecture = "residual",
-        mbstd_group: int = 4,
-        mbstd_channels: int = 1,
+        mbstd_group: Depth = 4,
+        mbstd_channels: Width = 1,
         conditional: bool = False,
-        cmap_dim: int | None = None,
-        mapping_layers: int = 8,
+        cmap_dim: Width | None = None,
+        mapping_layers: Depth = 8,
     ) -> None:
         super().__init__()
         channels, size = square_image(spec, "stylegan2", SIZES)
@@ -296,7 +297,7 @@ class DiscriminatorBlock(nn.Module):
         residual: whether a 1x1 convolution of the input is added, both halves scaled by sqrt(1/2).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, image_channels: int | None, residual: bool) -> None:
+    def __init__(self, in_channels: Width, out_channels: Width, image_channels: Width | None, residual: bool) -> None:
         super().__init__()
         share = math.sqrt(0.5) if residual else 1.0
         self.from_image = None if image_channels is None else from_image(image_channels, in_channels)

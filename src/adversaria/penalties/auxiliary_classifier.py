@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from adversaria.errors import UserError
 from adversaria.layers import at_least_float32
 from adversaria.penalties.checks import check_term
-from adversaria.schedules import Ramp
+from adversaria.ranges import Count
+from adversaria.schedules import Weight
 from adversaria.types import Network, Step
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class AuxiliaryClassifier:
         UserError: a negative weight or an interval below 1.
     """
 
-    def __init__(self, *, applies_to: Network = "discriminator", weight: float | Ramp = 1.0, interval: int = 1) -> None:
+    def __init__(self, *, applies_to: Network = "discriminator", weight: Weight = 1.0, interval: Count = 1) -> None:
         check_term(f"auxiliary_classifier_{applies_to[0]}", weight, interval)
         self.applies_to: Network = applies_to
         self.weight = weight

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from adversaria.errors import UserError
+from adversaria.ranges import Positive
 from adversaria.types import Network
 
 
@@ -21,7 +22,7 @@ class WeightClipping:
 
     applies_to: Network = "discriminator"
 
-    def __init__(self, *, limit: float = 0.01) -> None:
+    def __init__(self, *, limit: Positive = 0.01) -> None:
         if not limit > 0:
             raise UserError(f"penalty.weight_clipping.limit={limit} is out of range: it must be above 0")
         self.limit = limit

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from adversaria.errors import UserError
-from adversaria.schedules import Ramp
+from adversaria.ranges import Count, NonNegative
+from adversaria.schedules import Weight
 from adversaria.types import Network, Step
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Consistency:
 
     applies_to: Network = "discriminator"
 
-    def __init__(self, *, weight: float | Ramp = 10.0, interval: int = 1, fakes: float = 0.0) -> None:
+    def __init__(self, *, weight: Weight = 10.0, interval: Count = 1, fakes: NonNegative = 0.0) -> None:
         for name, value in (("weight", weight), ("fakes", fakes)):
             if not callable(value) and not value >= 0:
                 raise UserError(f"penalty.consistency.{name}={value} is out of range: it must be 0 or more")

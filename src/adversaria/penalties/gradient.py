@@ -13,7 +13,8 @@ from torch import Tensor
 
 from adversaria.layers import at_least_float32, without_autocast
 from adversaria.penalties.checks import check_term
-from adversaria.schedules import Ramp
+from adversaria.ranges import Count, NonNegative
+from adversaria.schedules import Weight
 from adversaria.types import Network, Step
 
 
@@ -33,7 +34,7 @@ class R1:
     applies_to: Network = "discriminator"
     uses_outputs = False
 
-    def __init__(self, *, weight: float | Ramp = 10.0, interval: int = 1) -> None:
+    def __init__(self, *, weight: Weight = 10.0, interval: Count = 1) -> None:
         check_term("r1", weight, interval)
         self.weight = weight
         self.interval = interval
@@ -57,7 +58,7 @@ class R2:
     applies_to: Network = "discriminator"
     uses_outputs = False
 
-    def __init__(self, *, weight: float | Ramp = 10.0, interval: int = 1) -> None:
+    def __init__(self, *, weight: Weight = 10.0, interval: Count = 1) -> None:
         check_term("r2", weight, interval)
         self.weight = weight
         self.interval = interval
@@ -88,7 +89,7 @@ class GradientPenalty:
     uses_outputs = False
 
     def __init__(
-        self, *, weight: float | Ramp = 10.0, interval: int = 1, one_sided: bool = False, target: float = 1.0
+        self, *, weight: Weight = 10.0, interval: Count = 1, one_sided: bool = False, target: NonNegative = 1.0
     ) -> None:
         check_term("gradient_penalty_one_sided" if one_sided else "gradient_penalty", weight, interval, target)
         self.weight = weight
@@ -127,7 +128,7 @@ class DRAGAN:
     applies_to: Network = "discriminator"
     uses_outputs = False
 
-    def __init__(self, *, weight: float | Ramp = 10.0, interval: int = 1, target: float = 1.0) -> None:
+    def __init__(self, *, weight: Weight = 10.0, interval: Count = 1, target: NonNegative = 1.0) -> None:
         check_term("dragan", weight, interval, target)
         self.weight = weight
         self.interval = interval

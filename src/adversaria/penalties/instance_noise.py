@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from adversaria.errors import UserError
 from adversaria.losses import AdversarialLoss
+from adversaria.ranges import Between, Positive
 from adversaria.schedules import Ramp
 from adversaria.types import Network, Step
 
@@ -39,7 +40,13 @@ class ExpectedInstanceNoise:
     weight: float | Ramp = 1.0
     interval = 1
 
-    def __init__(self, *, applies_to: Network = "discriminator", sigma: float = 1.0, nodes: int = 64) -> None:
+    def __init__(
+        self,
+        *,
+        applies_to: Network = "discriminator",
+        sigma: Positive = 1.0,
+        nodes: Annotated[int, Between(1, 512)] = 64,
+    ) -> None:
         name = f"expected_instance_noise_{applies_to[0]}"
         if not sigma >= 0 or nodes < 1:
             raise UserError(f"penalty.{name} has sigma={sigma} and nodes={nodes}: set sigma >= 0 and nodes >= 1")

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from adversaria.errors import UserError
+from adversaria.ranges import Amount, Count, Decay
 from adversaria.ranks import sum_over_ranks
-from adversaria.schedules import Ramp
+from adversaria.schedules import Weight
 from adversaria.types import Network, Step
 
 
@@ -34,7 +35,7 @@ class LeCam(nn.Module):
     begun: Tensor
 
     def __init__(
-        self, *, weight: float | Ramp = 0.3, interval: int = 1, decay: float = 0.99, start: int = 1_000
+        self, *, weight: Weight = 0.3, interval: Count = 1, decay: Decay = 0.99, start: Amount = 1_000
     ) -> None:
         super().__init__()
         if not callable(weight) and not weight >= 0:

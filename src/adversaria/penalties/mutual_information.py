@@ -8,7 +8,8 @@ from torch import Tensor
 
 from adversaria.errors import UserError
 from adversaria.layers import without_autocast
-from adversaria.schedules import Ramp
+from adversaria.ranges import Count, NonNegative
+from adversaria.schedules import Weight
 from adversaria.types import Network, Step
 
 
@@ -34,9 +35,9 @@ class MutualInformation:
     def __init__(
         self,
         *,
-        weight: float | Ramp = 1.0,
-        continuous_weight: float = 1.0,
-        interval: int = 1,
+        weight: Weight = 1.0,
+        continuous_weight: NonNegative = 1.0,
+        interval: Count = 1,
         applies_to: Network = "discriminator",
     ) -> None:
         for name, value in (("weight", weight), ("continuous_weight", continuous_weight)):

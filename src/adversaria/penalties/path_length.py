@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from adversaria.errors import UserError
 from adversaria.layers import without_autocast
+from adversaria.ranges import Count, Decay, Depth
 from adversaria.ranks import sum_over_ranks
-from adversaria.schedules import Ramp
+from adversaria.schedules import Weight
 from adversaria.types import Network, Step
 
 
@@ -40,7 +41,7 @@ class PathLength(nn.Module):
     mean: Tensor
 
     def __init__(
-        self, *, weight: float | Ramp = 2.0, interval: int = 4, batch_shrink: int = 2, decay: float = 0.01
+        self, *, weight: Weight = 2.0, interval: Count = 4, batch_shrink: Depth = 2, decay: Decay = 0.01
     ) -> None:
         super().__init__()
         for name, value, good, range_ in (

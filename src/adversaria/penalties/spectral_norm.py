@@ -9,6 +9,7 @@ from torch.nn.utils import parametrize
 
 from adversaria.errors import UserError
 from adversaria.layers import spectral_norm
+from adversaria.ranges import Depth
 from adversaria.types import Network
 
 
@@ -27,7 +28,7 @@ class SpectralNorm:
 
     applies_to: Network = "discriminator"
 
-    def __init__(self, *, n_power_iterations: int = 1) -> None:
+    def __init__(self, *, n_power_iterations: Depth = 1) -> None:
         if n_power_iterations < 1:
             raise UserError(
                 f"penalty.spectral_norm.n_power_iterations={n_power_iterations} is out of range: it must be 1 or more"

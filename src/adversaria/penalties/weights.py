@@ -14,7 +14,8 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from adversaria.layers import without_autocast
 from adversaria.penalties.checks import check_term
-from adversaria.schedules import Ramp
+from adversaria.ranges import Count
+from adversaria.schedules import Weight
 from adversaria.types import Network, Step
 
 
@@ -34,7 +35,7 @@ class OrthogonalRegularisation:
 
     uses_outputs = False
 
-    def __init__(self, *, applies_to: Network = "generator", weight: float | Ramp = 1e-4, interval: int = 1) -> None:
+    def __init__(self, *, applies_to: Network = "generator", weight: Weight = 1e-4, interval: Count = 1) -> None:
         check_term("orthogonal", weight, interval)
         self.applies_to: Network = applies_to
         self.weight = weight
@@ -67,9 +68,7 @@ class WeightDecay:
 
     uses_outputs = False
 
-    def __init__(
-        self, *, applies_to: Network = "discriminator", weight: float | Ramp = 1e-4, interval: int = 1
-    ) -> None:
+    def __init__(self, *, applies_to: Network = "discriminator", weight: Weight = 1e-4, interval: Count = 1) -> None:
         check_term("weight_decay", weight, interval)
         self.applies_to: Network = applies_to
         self.weight = weight

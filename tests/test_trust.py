@@ -1,0 +1,212 @@
+"""What files from elsewhere can make this package do: build parts of a model, and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import adversaria
+from adversaria.admission import EVERYTHING, NESTED, PLACES, Kind, Trust
+from adversaria.callbacks import WarmStart
+from adversaria.cli import sample
+from adversaria.errors import UserError
+
+STORED = Path(__file__).parent / "stored" / "dcgan" / "checkpoints" / "last.ckpt"
+
+#: all that a stored config can name of this package, by the room and below ``adversaria.``
+NAMEABLE = """
+augment: ada.ADA ada_colour.Colour ada_corruption.Cutout ada_corruption.Filter ada_corruption.Noise
+    ada_geometry.Geometry ada_geometry.Turn diffaugment.Color diffaugment.Cutout diffaugment.DiffAugment
+    diffaugment.Translation identity.Identity
+auto: stylegan2.StyleGAN2Auto
+callbacks: checkpoint.Checkpoint ema.EMA evaluation.Evaluation forecast.Forecast guard.Guard health.Health
+    profile.Profile progress.Progress samples.Samples statistics.Statistics warm_start.WarmStart
+data: dirac.DiracPoints folder.ImageData folder.ImageFolder given.ImageArrays module.DataModule named.CIFAR10
+    named.CIFAR100 named.CelebA named.Digits named.FashionMNIST named.MNIST named.TorchvisionData
+    points.GaussianMixture points.grid points.ring stacked.StackedMNIST
+diagnosis: detectors.DiscriminatorOverfits detectors.DiscriminatorWon detectors.ExplodingGradients
+    detectors.GeneratorCollapse detectors.NotFinite detectors.ScoreDegrades detectors.VanishingGradients
+layers: codes.Codes latent.Bernoulli latent.Normal latent.Sphere latent.TruncatedNormal latent.Uniform
+    packing.PackedDiscriminator
+loggers: CSV TensorBoard
+losses: adversarial.AdversarialLoss functional.bce_d functional.hinge_d functional.hinge_g functional.least_squares_d
+    functional.least_squares_g functional.minimax_g functional.nonsaturating_g functional.relativistic_average_d
+    functional.relativistic_average_g functional.relativistic_pairing_d functional.relativistic_pairing_g
+    functional.wasserstein_d functional.wasserstein_g
+metrics: classifier.ClassifierNetwork classifier.ResidualStage classifier_extractor.ClassifierExtractor
+    disturbances.Disturbance feature_metrics.FeatureMetrics fidelity.CLIPExtractor fidelity.DINOv2Extractor
+    fidelity.FidelityExtractor fidelity.InceptionExtractor fidelity.VGG16Extractor memorisation.Memorisation
+    modes.ModeCoverage stacked_modes.StackedModes usefulness.Usefulness
+models: biggan.BigGANDiscriminator biggan.BigGANGenerator conditional.ClassNormGenerator
+    conditional.ClassifyingDiscriminator conditional.ProjectedDiscriminator dcgan.DCGANDiscriminator
+    dcgan.DCGANGenerator dirac.DiracDiscriminator dirac.DiracGenerator encoder.ConvEncoder infogan.CodeDiscriminator
+    infogan.InfoGANGenerator mgan.BranchedLinear mgan.MGANGenerator mgan.Mixture mgan.MixtureGenerator
+    mlp.MLPDiscriminator mlp.MLPGenerator r3gan.Block r3gan.Downsample r3gan.R3GANDiscriminator r3gan.R3GANGenerator
+    r3gan.Upsample residual_mlp.Block residual_mlp.ResidualMLPDiscriminator residual_mlp.ResidualMLPGenerator
+    residual_mlp.Trunk resnet.ResNetDiscriminator resnet.ResNetGenerator sndcgan.SNDCGANDiscriminator
+    sndcgan.SNDCGANGenerator stylegan2.DiscriminatorBlock stylegan2.StyleGAN2Discriminator
+    stylegan2.StyleGAN2Generator stylegan2.SynthesisBlock stylegan2.SynthesisNetwork
+gan: GAN
+optim: Constant CosineDecay LazyAdam LinearDecay Optim
+penalties: auxiliary_classifier.AuxiliaryClassifier clipping.WeightClipping consistency.Consistency gradient.DRAGAN
+    gradient.GradientPenalty gradient.R1 gradient.R2 instance_noise.ExpectedInstanceNoise lecam.LeCam
+    mutual_information.MutualInformation path_length.PathLength spectral_norm.SpectralNorm
+    weights.OrthogonalRegularisation weights.WeightDecay
+schedules: CosineRamp LinearRamp
+vae: VAE
+"""
+
+
+def nameable() -> set[str]:
+    """`NAMEABLE` as full names."""
+    room, names = "", set()
+    for word in NAMEABLE.split():
+        if word.endswith(":"):
+            room = word[:-1]
+        else:
+            names.add(f"adversaria.{room}.{word}")
+    return names
+
+
+def every_callable() -> Iterator[str]:
+    """Every name in every module of the package that leads to something that can be called."""
+    for found in pkgutil.walk_packages(adversaria.__path__, "adversaria."):
+        module = importlib.import_module(found.name)
+        yield from (f"{found.name}.{name}" for name, value in vars(module).items() if callable(value))
+
+
+def admitted(name: str, kinds: tuple[Kind, ...]) -> str | None:
+    """Where what ``name`` leads to is at home, if a stored config may name it."""
+    for partial in (False, True):
+        try:
+            target = Trust((), EVERYTHING).find(name, "x", kinds, partial=partial)
+        except UserError:
+            continue
+        return f"{target.__module__}.{target.__qualname__}"
+    return None
+
+
+def test_of_all_that_can_be_called_a_stored_config_names_the_listed_alone() -> None:
+    everywhere = tuple({*NESTED, *(kind for place in PLACES.values() for kind in place.kinds)})
+    homes = {home for name in every_callable() if (home := admitted(name, everywhere)) is not None}
+    assert {home for home in homes if home.startswith("adversaria.")} == nameable()
+    others = {home for home in homes if not home.startswith(("adversaria.", "torch.nn.modules.", "torch.optim."))}
+    assert others == {"lightning.pytorch.trainer.trainer.Trainer"}
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    """A file of the user's that nothing may touch."""
+    path = tmp_path / "user" / "CANARY"
+    path.parent.mkdir()
+    path.write_text("untouched")
+    return path
+
+
+def hostile_parts(canary: Path) -> dict[str, dict[str, Any]]:
+    """Changes of a config by what they would do: to build a node starts, writes, empties, deletes or reads."""
+    where = str(canary)
+    touch = f"{{_target_:subprocess.Popen,args:[touch,{where}2]}}"
+    classifier = {
+        "_target_": "adversaria.metrics.train_classifier.run",
+        "arguments": [f"out={where}.npz", "trust=[subprocess]", "data=digits", f"data.root={touch}"],
+    }
+    arrays = {
+        "_target_": "adversaria.metrics.store.save_arrays",
+        "path": {"_target_": "adversaria.data.cache.default_folder", "cache_dir": where},
+        "arrays": {"x": [1]},
+        "about": {},
+    }
+    folder = str(canary.parent)
+    lightning = "lightning.pytorch"
+    nodes = {
+        "starts a program": classifier,
+        "overwrites a file": arrays,
+        "empties metrics": {"_target_": "adversaria.loggers.CSV", "run_dir": folder},
+        "deletes a file": {"_target_": "adversaria.data.record.forget", "rows": where},
+        "makes folders": {"_target_": f"{lightning}.callbacks.ModelCheckpoint", "dirpath": f"{folder}/made"},
+        "logs anywhere": {"_target_": f"{lightning}.loggers.CSVLogger", "save_dir": folder},
+        "writes text": {"_target_": "adversaria.files.write_text", "path": where, "text": "x"},
+        "appends": {"_target_": "adversaria.files.append", "path": where},
+        "draws a page": {"_target_": "adversaria.doctor.page.write_page", "path": where},
+        "trains a network": {"_target_": "adversaria.metrics.classifier_training.train", "data": None},
+        "reads the environment": {"_target_": "adversaria.launch.launch"},
+        "runs a command": {"_target_": "adversaria.launch.requeue", "run_dir": where},
+        "loads a hub": {"_target_": "torch.hub.load", "repo_or_dir": folder, "source": "local", "model": "x"},
+        "is a command": {"_target_": "adversaria.cli.train.main"},
+    }
+    changes: dict[str, dict[str, Any]] = {name: {"penalty": {"x": node}} for name, node in nodes.items()}
+    changes["hides in the prior"] = {"model": {"latent": nodes["overwrites a file"]}}
+    changes["is the generator"] = {"model": {"generator": nodes["starts a program"]}}
+    changes["hides in a width"] = {"model": {"generator": {"width": nodes["deletes a file"]}}}
+    changes["is the loss"] = {"loss": {"d_loss": {**nodes["starts a program"], "_partial_": True}}}
+    changes["is the augmentation"] = {"augment": nodes["empties metrics"]}
+    changes["is the system"] = {"model": {"_target_": "adversaria.runs.Run", "path": where}}
+    return changes
+
+
+def merged(config: Any, change: Any) -> Any:
+    if isinstance(config, dict) and isinstance(change, dict) and "_target_" not in change:
+        return {**config, **{key: merged(config.get(key), value) for key, value in change.items()}}
+    return change
+
+
+def ways(checkpoint: Path) -> dict[str, Callable[[], object]]:
+    system = torch.nn.Module()
+    return {
+        "load": lambda: adversaria.load(checkpoint),
+        "trusting load": lambda: adversaria.load(checkpoint, trust=["breaking"]),
+        "warm start": lambda: WarmStart(checkpoint=str(checkpoint)).take(system),
+    }
+
+
+@pytest.mark.parametrize("what", hostile_parts(Path("x")))
+def test_a_hostile_checkpoint_is_refused_before_anything_is_built(what: str, canary: Path, tmp_path: Path) -> None:
+    content = torch.load(STORED, weights_only=True)
+    checkpoint = tmp_path / "hostile.ckpt"
+    torch.save({**content, "config": merged(content["config"], hostile_parts(canary)[what])}, checkpoint)
+    before = sorted(tmp_path.rglob("*"))
+    for way in ways(checkpoint).values():
+        with pytest.raises(UserError, match=r"(penalty\.x|model|loss|augment)[._]"):
+            way()
+    assert canary.read_text() == "untouched"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_command_says_the_same(
+    canary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(STORED, weights_only=True)
+    change = hostile_parts(canary)["starts a program"]
+    torch.save({**content, "config": merged(content["config"], change)}, tmp_path / "hostile.ckpt")
+    monkeypatch.setattr("sys.argv", ["sample.py", f"checkpoint={tmp_path / 'hostile.ckpt'}"])
+    assert sample.main() != 0
+    assert "penalty.x._target_=adversaria.metrics.train_classifier.run is not a term" in capsys.readouterr().err
+    assert [path.name for path in canary.parent.iterdir()] == ["CANARY"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("latent_dim", 10**9), ("width", 2**20), ("latent_dim", 17), ("width", 8)],
+)
+def test_a_config_that_asks_for_more_than_the_file_holds_takes_no_memory(key: str, value: int, tmp_path: Path) -> None:
+    content = torch.load(STORED, weights_only=True)
+    config = merged(content["config"], {"model": {"generator": {key: value}}})
+    torch.save({**content, "config": config}, tmp_path / "huge.ckpt")
+    with pytest.raises(UserError, match=r"do not fit the networks|model\.generator\."):
+        adversaria.load(tmp_path / "huge.ckpt")
+
+
+def test_what_no_sampler_needs_is_not_looked_at(tmp_path: Path) -> None:
+    content = torch.load(STORED, weights_only=True)
+    anything = {"_target_": "nobody.has.This"}
+    config = {**content["config"], "data": anything, "callbacks": {"x": anything}, "logger": {"x": anything}}
+    torch.save({**content, "config": {**config, "metrics": anything, "optim": anything}}, tmp_path / "other.ckpt")
+    expected = adversaria.load(STORED).sample(4)
+    assert torch.equal(adversaria.load(tmp_path / "other.ckpt").sample(4), expected)
