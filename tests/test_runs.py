@@ -120,7 +120,7 @@ def test_nested_aliases_end(stored: Run) -> None:
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/b", "", "con", "a\x1b[31m", "x" * 300])
 def test_a_name_that_leads_elsewhere_makes_no_folder(in_tmp: Path, name: str) -> None:
-    with pytest.raises(UserError, match="cannot be the name"):
+    with pytest.raises(UserError, match="folder.s name"):
         new_run(name)
     assert list(in_tmp.iterdir()) == []
 
@@ -245,7 +245,7 @@ def test_the_environment_stays_as_it_was(tmp_path: Path) -> None:
 
 def test_nothing_saved_is_not_called_a_good_state(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     result = adversaria.train(
-        *TINY, "trainer.max_steps=9", "+callbacks.spike={_target_: breaking.Spike, step: 1, factor: inf}",
+        *TINY, "trainer.max_steps=9", "+callbacks.spike={_target_: breaking.Spike, step: 1, factor: 1e39}",
         "trust=[breaking]", run_dir=tmp_path / "run",
     )  # fmt: skip
     assert result["status"] == "diverged"
