@@ -120,7 +120,7 @@ def test_nested_aliases_end(stored: Run) -> None:
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/b", "", "con", "a\x1b[31m", "x" * 300])
 def test_a_name_that_leads_elsewhere_makes_no_folder(in_tmp: Path, name: str) -> None:
-    with pytest.raises(UserError, match="folder.s name"):
+    with pytest.raises(UserError, match=r"folder.s name"):
         new_run(name)
     assert list(in_tmp.iterdir()) == []
 

@@ -48,7 +48,8 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
         "batch_size": Annotated[int, Between(1, 2**20)],
     },
     "evaluate": {
-        **dict.fromkeys(("metrics", "data", "usefulness", "memorisation"), _OPTIONAL),
+        # a data set brings settings of runs along
+        **dict.fromkeys(("metrics", "data", "usefulness", "memorisation", "trainer", "callbacks"), _OPTIONAL),
         **dict.fromkeys(("checkpoint", "images", "reference", "out"), str | None),
         "seed": Seed,
         "raw": bool,

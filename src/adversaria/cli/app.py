@@ -91,11 +91,19 @@ def run(config_name: str, job: Job, *, mistake: int = 1) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     finally:
+        if not full_traceback:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
         for number, handler in handlers.items():
             signal.signal(number, handler)
         if Sweep.current:
             Sweep.current.summarise()
     return next((code for code in reversed(codes) if code), 0)
+
+
+def overrides_of_job() -> list[str]:
+    """The overrides of the job that Hydra has just composed, as they were typed: interpolations stay text."""
+    overrides: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[assignment]
+    return overrides
 
 
 def plain(config: DictConfig) -> Plain:
@@ -132,7 +140,7 @@ def explain(error: Exception, config_name: str) -> str:
 
 def _guarded(job: Job, config: DictConfig, full_traceback: bool, mistake: int, prefix: str = "") -> int:
     try:
-        refuse_doubles(HydraConfig.get().overrides.task)
+        refuse_doubles(overrides_of_job())
         return job(plain(config))
     except UserError as error:
         if full_traceback:
@@ -154,7 +162,7 @@ def _guarded(job: Job, config: DictConfig, full_traceback: bool, mistake: int, p
 def _elsewhere(job: Job, config: DictConfig, sweep: Sweep, mistake: int) -> int:
     """A job of a sweep in a process that a launcher has started: what it has to say, it says itself."""
     hydra_config = HydraConfig.get()
-    prefix = f"[{sweep.cell(hydra_config.overrides.task)}] "
+    prefix = f"[{sweep.cell(overrides_of_job())}] "
     _quieten(prefix)
     if Sweep.stopping:
         return STOPPED

@@ -15,6 +15,7 @@ from adversaria.data.storage import Split, Storage, choose, endless
 from adversaria.data.stream import EpochStream, StepIndices
 from adversaria.errors import UserError
 from adversaria.ranges import Amount, Count, Seed
+from adversaria.text import check_name
 from adversaria.types import Batch, DataSpec
 
 SplitName: TypeAlias = Literal["train", "test"]
@@ -64,6 +65,7 @@ class DataModule(LightningDataModule):
 
     def __init__(self, *, name: str, batch_size: Count, storage: Storage, num_workers: Amount, seed: Seed) -> None:
         super().__init__()
+        check_name("data.name", name)  # it becomes part of paths
         if batch_size < 1:
             raise UserError(f"data.batch_size={batch_size}: give at least 1")
         if num_workers < 0:
