@@ -116,7 +116,7 @@ def test_after_the_last_rollback_the_run_ends(trusting: Callable[..., Run], make
 
 
 def test_nan_is_a_failure_to_go_back_from(trusting: Callable[..., Run]) -> None:
-    [record] = result_of(trusting("run", "callbacks.spike.factor=1e39"))["rollbacks"]
+    [record] = result_of(trusting("run", "callbacks.spike.factor='inf'"))["rollbacks"]
     assert record["detector"] == "not_finite"
 
 

@@ -245,7 +245,7 @@ def test_the_environment_stays_as_it_was(tmp_path: Path) -> None:
 
 def test_nothing_saved_is_not_called_a_good_state(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     result = adversaria.train(
-        *TINY, "trainer.max_steps=9", "+callbacks.spike={_target_: breaking.Spike, step: 1, factor: 1e39}",
+        *TINY, "trainer.max_steps=9", "+callbacks.spike={_target_: breaking.Spike, step: 1, factor: 'inf'}",
         "trust=[breaking]", run_dir=tmp_path / "run",
     )  # fmt: skip
     assert result["status"] == "diverged"
