@@ -104,14 +104,14 @@ def test_bad_requests_get_a_sentence(
 def test_evaluation_uses_the_stored_choices_and_says_how(command: Command, runs: dict[str, Run], in_tmp: Path) -> None:
     code, printed, err = command(evaluate, f"checkpoint={runs['points'].path}", "out=e.json")
     assert code == 0, err
-    report = json.loads((in_tmp / "e.json").read_text())
+    report = {record["subject"]: record for record in json.loads((in_tmp / "e.json").read_text())["records"]}
     trained = runs["points"].read_result() or {}
-    last = report["scores"]["last"]
+    last = report["last"]
     assert last["metrics"] == trained["metrics"]  # the same weights, seed and count give the same score
     assert last["generator_updates"] == trained["generator_updates"]
-    assert report["scores"]["best"]["generator_updates"] == trained["best"]["step"]
-    assert report["fingerprint"] == trained["fingerprint"]
-    assert report["fingerprint_id"] == trained["fingerprint_id"]
+    assert report["best"]["generator_updates"] == trained["best"]["step"]
+    assert last["fingerprint"] == trained["fingerprint"]
+    assert last["fingerprint_id"] == trained["fingerprint_id"]
     for name in last["metrics"]:
         assert name in printed
 
@@ -144,7 +144,7 @@ def test_standing_statistics_change_samples_and_the_fingerprint(
         scoring = ("metrics=classifier", "metrics.count=64", f"out={name}.json")
         code, _, err = command(evaluate, *common, *scoring)
         assert code == 0, err
-        made[name] = json.loads((in_tmp / f"{name}.json").read_text())["fingerprint"]["batch_norm"]
+        made[name] = json.loads((in_tmp / f"{name}.json").read_text())["records"][0]["fingerprint"]["batch_norm"]
     assert np.array_equal(drawn["one"], drawn["again"])
     assert not np.array_equal(drawn["one"], drawn["running"])
     assert not np.array_equal(drawn["one"], drawn["two"])
