@@ -53,6 +53,7 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
         "raw": bool,
         "standing": Annotated[int, Between(1, 100_000)] | None,
     },
+    "cache": {"cache_dir": str | None, "remove": str | list[str] | None},
     "compare": {"runs": str | list[str], "out": str | None, "strict": bool},
     "doctor": {"runs": str | list[str], "strict": bool, "detectors": dict},
 }
@@ -62,7 +63,7 @@ def check_fields(command: str, config: Plain) -> None:
     """Checks what stands at the top of a command's config.
 
     Args:
-        command: ``"train"``, ``"sample"``, ``"evaluate"``, ``"compare"`` or ``"doctor"``.
+        command: the name of its file in ``conf/``.
         config: plain and resolved.
 
     Raises:

@@ -11,6 +11,7 @@ import sys
 from adversaria.cli import app
 from adversaria.config import Plain
 from adversaria.errors import UserError
+from adversaria.fields import check_fields
 
 log = logging.getLogger("adversaria")
 
@@ -25,6 +26,7 @@ def main() -> int:
 
 def job(config: Plain) -> int:
     """Lists the entries with their sizes, and removes those that are asked for."""
+    check_fields("cache", config)
     from adversaria.data.cache import default_folder
     from adversaria.data.entries import entries, remove
     from adversaria.text import shown

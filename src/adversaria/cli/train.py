@@ -236,6 +236,7 @@ def _summarise(result: Plain, run: Run) -> None:
         ("samples", pictures[-1] if pictures else None),
         ("checkpoint", run.path / result["checkpoint"] if result.get("checkpoint") else None),
         ("score", scores or None),
+        *(("no score", f"{name}: {why}") for name, why in (result.get("missing") or {}).items()),
         ("made by", in_short(result.get("fingerprint") or {}) if scores else None),
         ("memory", _memory(result.get("cost") or {})),
         ("run", run.path),

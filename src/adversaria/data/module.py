@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -110,6 +110,9 @@ class DataModule(LightningDataModule):
                 f"data.batch_size={self.batch_size} is larger than the {count:,} training samples of {self.name}: "
                 f"set data.batch_size={count} or less"
             )
+        if loaded.class_names is not None:  # they stay with the model
+            spec = replace(loaded.spec, class_names=tuple(loaded.class_names))
+            loaded = replace(loaded, spec=spec)
         self._loaded = loaded
 
     @property
