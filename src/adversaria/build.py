@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adversaria.admission import PLACES, Kind, Trust, kinds_of, place_at
+from adversaria.blame import blamed
 from adversaria.config import Plain, near
 from adversaria.errors import UserError
 from adversaria.schema import refuse_misfit, signature
@@ -118,7 +119,8 @@ def _construct(node: Any, path: str, parts: Mapping[str, Any]) -> Any:
         )
         if needed and arguments.get(name, inspect.Parameter.empty) is inspect.Parameter.empty:
             raise UserError(f"{path} needs {name}; choose one, for example with {name}=... on the command line")
-    return target(**arguments)
+    with blamed(path, node, node["_target_"].rpartition(".")[2]):
+        return target(**arguments)
 
 
 def build_system(config: Plain, spec: DataSpec, trust: Sequence[str] | Trust = ()) -> SteppedModule:

@@ -5,7 +5,6 @@ torch is imported inside the jobs only, so that ``--help``, ``--cfg job`` and a 
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -18,10 +17,10 @@ from collections.abc import Callable, Iterable
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adversaria.blame import told
 from adversaria.cli import arguments
 from adversaria.cli.sweep import STOPPED, JobFailed, Sweep, SweepStopped
 from adversaria.cli.utf8 import escape_on_screen
@@ -37,24 +36,28 @@ Job = Callable[[Plain], int]
 _EXTRAS = ("joblib", "submitit")
 
 
-def run(config_name: str, job: Job, *, mistake: int = 1) -> int:
+def run(config_name: str, job: Job, complete: Callable[[list[str]], list[str]] = list) -> int:
     """Composes ``config_name`` with the command line and runs ``job`` once, or once for each job of a sweep.
 
     Args:
         config_name: of the file in ``conf/``.
         job: returns its exit code.
-        mistake: the exit code of what the user can put right.
+        complete: the arguments as they are meant, from those that were typed.
 
     Returns:
-        The exit code: 0, that of the last job that failed, 2 for a mistyped command line.
+        The exit code: 0, that of the last job that failed, 2 for what the user can put right before anything runs.
     """
     _quieten()
-    try:
-        arguments.check(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     full_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    try:
+        with told({}):
+            sys.argv[1:] = complete(sys.argv[1:])
+            arguments.check(sys.argv[1:])
+    except UserError as error:
+        if full_traceback:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
     codes: list[int] = []
     Sweep.reset()
@@ -65,26 +68,25 @@ def run(config_name: str, job: Job, *, mistake: int = 1) -> int:
         sweep = Sweep.current
         assert sweep is not None  # Hydra has called it before the job
         codes.append(1)
-        if sweep.elsewhere:
-            codes[-1] = _elsewhere(job, config, sweep, mistake)
-        else:
-            codes[-1] = _guarded(job, config, full_traceback, mistake)
+        codes[-1] = _elsewhere(job, config, sweep) if sweep.elsewhere else _guarded(job, config, full_traceback)
         sweep.leave(codes[-1])
 
     try:
         app()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        # Hydra's own ValueErrors come before any job; those of a job are mistakes of ours and keep their traceback.
-        if Sweep.current and not codes:
-            Sweep.current.discard()
-        if full_traceback or codes:
-            raise
-        print(f"error: {explain(error, config_name)}", file=sys.stderr)
-        return 2
     except SweepStopped:
         return STOPPED
     except JobFailed as failed:
         return failed.code
+    except Exception as error:
+        # Before any job it is Hydra that raises, whatever the class; what a job raises is a mistake of ours.
+        if codes:
+            raise
+        if Sweep.current:
+            Sweep.current.discard()
+        if full_traceback:
+            raise
+        print(f"error: {explain(error, config_name)}", file=sys.stderr)
+        return UserError.exit_code
     except KeyboardInterrupt:
         if Sweep.current:
             Sweep.current.discard()
@@ -130,28 +132,20 @@ def explain(error: Exception, config_name: str) -> str:
     return _first_lines(error)
 
 
-def _guarded(job: Job, config: DictConfig, full_traceback: bool, mistake: int, prefix: str = "") -> int:
+def _guarded(job: Job, config: DictConfig, full_traceback: bool, prefix: str = "") -> int:
     try:
         refuse_doubles(HydraConfig.get().overrides.task)
-        return job(plain(config))
+        resolved = plain(config)
+        with told(resolved):
+            return job(resolved)
     except UserError as error:
         if full_traceback:
             raise
         print(f"{prefix}error: {error}", file=sys.stderr)
-        return mistake
-    except OSError as error:
-        if full_traceback or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-            raise
-        where = f" at {error.filename}" if error.filename else ""
-        print(
-            f"{prefix}error: {os.strerror(error.errno)}{where}; make room or choose another folder and run the same"
-            " command again, what was saved before is intact",
-            file=sys.stderr,
-        )
-        return mistake
+        return error.exit_code
 
 
-def _elsewhere(job: Job, config: DictConfig, sweep: Sweep, mistake: int) -> int:
+def _elsewhere(job: Job, config: DictConfig, sweep: Sweep) -> int:
     """A job of a sweep in a process that a launcher has started: what it has to say, it says itself."""
     hydra_config = HydraConfig.get()
     prefix = f"[{sweep.cell(hydra_config.overrides.task)}] "
@@ -160,7 +154,7 @@ def _elsewhere(job: Job, config: DictConfig, sweep: Sweep, mistake: int) -> int:
         return STOPPED
     sweep.enter(hydra_config.job.num)
     try:
-        return _guarded(job, config, False, mistake, prefix)
+        return _guarded(job, config, False, prefix)
     except KeyboardInterrupt:
         return STOPPED
     except Exception:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 from adversaria.cli import app
@@ -20,12 +19,7 @@ log = logging.getLogger("adversaria")
 def main() -> int:
     """The command; returns its exit code."""
     use_utf8()
-    try:
-        sys.argv[1:] = name_runs(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return app.run("compare", job)
+    return app.run("compare", job, name_runs)
 
 
 def name_runs(arguments: list[str]) -> list[str]:

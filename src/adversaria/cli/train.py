@@ -35,17 +35,11 @@ EXIT = {"finished": 0, "stopped": STOPPED, "diverged": 1, "unhealthy": 1}
 def main() -> int:
     """The command; returns its exit code."""
     use_utf8()
-    typed = sys.argv[1:]
-    try:
-        sys.argv[1:] = resume_arguments(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     # Slurm signals helpers too, such as the workers of a loader, and also while the results are written: who has no
     # use for the signal must not die of it.
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    return app.run("train", functools.partial(job, typed=typed))
+    return app.run("train", functools.partial(job, typed=sys.argv[1:]), resume_arguments)
 
 
 def resume_arguments(given: list[str]) -> list[str]:
