@@ -216,7 +216,7 @@ def main() -> None:
     draw(recipes, computing)
     if arguments.json:
         plan = [{**asdict(r), "seconds": computing[r.name]} for r in recipes]
-        arguments.json.write_text(json.dumps(plan, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(plan, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class Group:
                 env={**os.environ, **_torchrun(rank, variant.processes, port)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                text=True,
+                encoding="utf-8",
             )
             for rank in range(variant.processes)
         ]
@@ -175,7 +175,7 @@ def main() -> None:
             print(f"| {' | '.join(cells)} |", flush=True)
             rows.append(row)
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

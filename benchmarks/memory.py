@@ -78,7 +78,8 @@ def in_own_processes(overrides: tuple[str, ...], updates: int) -> dict[str, floa
 
     def run(updates: int, environment: dict[str, str]) -> dict[str, float]:
         command = [sys.executable, __file__, "--measure", *overrides, f"trainer.max_steps={updates + WARM_UP}"]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **environment})
+        environment = {**os.environ, **environment}
+        done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment)
         figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
         return figures
 
@@ -136,7 +137,7 @@ def main() -> None:
             )
             rows.append(row)
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ CASES: dict[str, Make] = {"frechet": frechet, "kernel": kernel, "neighbours": ne
 
 def memory_mib(field: Literal["VmRSS", "VmHWM"]) -> float:
     """What this process holds now, or the most it has held since the peak was reset."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 
@@ -72,7 +72,7 @@ def measure(name: str, count: int, dim: int, repeats: int) -> tuple[float, float
     """Median seconds and MiB beyond the inputs."""
     CASES[name](*features(128, 32, 0).split(64))()  # what libraries allocate when first used
     call = CASES[name](features(count, dim, 1), features(count, dim, 2))
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    Path("/proc/self/clear_refs").write_text("5", "utf-8")  # resets the peak
     before, seconds = memory_mib("VmRSS"), []
     for _ in range(repeats):
         start = time.perf_counter()

@@ -172,7 +172,7 @@ def main() -> None:
     ]
     print(as_table(head, cells))
     if arguments.json:
-        with open(arguments.json, "w") as file:
+        with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(rows, file, indent=2)
 
 

@@ -230,9 +230,9 @@ def main() -> None:
         text = (variants_as_markdown if arguments.variants else as_markdown)(table)
         print(text.splitlines()[-1] if done else text, flush=True)
         if arguments.markdown:
-            arguments.markdown.write_text(text + "\n")
+            arguments.markdown.write_text(text + "\n", "utf-8")
         if arguments.json:
-            arguments.json.write_text(json.dumps(table, indent=2) + "\n")
+            arguments.json.write_text(json.dumps(table, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class FirstStep(Callback):
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Writes the time into a file of the working directory."""
-        Path("first_step").write_text(str(time.time()))
+        Path("first_step").write_text(str(time.time()), "utf-8")
 
 
 def seconds(name: str) -> tuple[float, float]:
@@ -52,12 +52,12 @@ def seconds(name: str) -> tuple[float, float]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}
     with tempfile.TemporaryDirectory() as folder:
         start, busy = time.time(), processor_time()
-        done = subprocess.run(COMMANDS[name], cwd=folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(COMMANDS[name], cwd=folder, env=environment, capture_output=True, encoding="utf-8")
         end = time.time()
         if name == TO_FIRST_STEP:
             if done.returncode:
                 raise SystemExit(done.stdout + done.stderr)
-            end = float((Path(folder) / "first_step").read_text())
+            end = float((Path(folder) / "first_step").read_text("utf-8"))
     return end - start, processor_time() - busy
 
 
@@ -105,7 +105,7 @@ def main() -> None:
     ]
     print(as_table(head, cells))
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+        options.json.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ class Spike(Callback):
 
     Args:
         step: generator updates done before it.
-        factor: of the losses.
+        factor: of the losses, as text: no number of a config is infinite.
         lives: after so many rollbacks it does not happen again.
     """
 
-    def __init__(self, *, step: int, factor: float, lives: int = 1) -> None:
-        self.step, self.factor, self.lives = step, factor, lives
+    def __init__(self, *, step: int, factor: str, lives: int = 1) -> None:
+        self.step, self.factor, self.lives = step, float(factor), lives
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Stands between the loss and its gradient."""

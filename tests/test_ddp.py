@@ -161,7 +161,7 @@ def test_two_processes_go_back_together(tmp_path: Path) -> None:
         "callbacks.health.samples=8",
         "callbacks.health.detectors.exploding_gradients.oldest=2",
         "callbacks.health.detectors.exploding_gradients.factor=1000",
-        "+callbacks.spike={_target_: breaking.Spike, step: 12, factor: 1e6}",
+        "+callbacks.spike={_target_: breaking.Spike, step: 12, factor: '1e6'}",
         "trust=[breaking]",
         f"run_dir={tmp_path / 'run'}",
     ]

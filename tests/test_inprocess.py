@@ -60,7 +60,7 @@ def test_callbacks_see_the_life_after_a_rollback(tmp_path: Path) -> None:
         "callbacks.guard.trial=0",
         "callbacks.health.every_n_steps=2",
         "callbacks.checkpoint.every_n_steps=8",
-        "+callbacks.spike={_target_: breaking.Spike, step: 20, factor: 1e9}",
+        "+callbacks.spike={_target_: breaking.Spike, step: 20, factor: '1e9'}",
         "trust=[breaking]",
         run_dir=tmp_path / "run",
         callbacks=[counts],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -222,3 +223,42 @@ def test_sigkill_in_the_middle_of_a_save_keeps_the_last_checkpoint(
     assert again.returncode == 0, again.stderr.decode()
     whole = train_run("whole", *overrides)
     assert_same_end(whole, run)
+
+
+#: the clock of the machine ends the process, wherever it is, some time after training has begun
+DIES_AT_RANDOM = """
+import signal, sys
+from adversaria.cli.train import main
+from adversaria.stepping import SteppedModule
+begins = SteppedModule.on_train_start
+def armed(self):
+    begins(self)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+SteppedModule.on_train_start = armed
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "model",
+    [POINTS, IMAGES, STATEFUL, (*IMAGES, "optim.n_critic=5", "data.storage=disk")],
+    ids=["points", "images", "stateful", "disk"],
+)
+def test_random_kills_change_no_bit(tmp_path: Path, train_run: Callable[..., Run], model: tuple[str, ...]) -> None:
+    overrides, rng, deaths = [*model, *COMMON], random.Random(7), 0
+    arguments = [*overrides, f"run_dir={tmp_path / 'cut'}"]
+    for _ in range(20):
+        code = DIES_AT_RANDOM.replace("SECONDS", f"{rng.uniform(0.01, 0.6):.3f}")
+        done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGALRM, done.stderr.decode()
+        deaths += 1
+    done = subprocess.run([sys.executable, "-m", "adversaria.cli.train", *arguments], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    print(f"killed {deaths} times")
+    assert deaths > 0
+    assert_same_end(train_run("whole", *overrides), Run(tmp_path / "cut"))

@@ -27,7 +27,7 @@ FAILING = (
     "callbacks.health.samples=8",
     "callbacks.health.detectors.exploding_gradients.oldest=2",
     "callbacks.health.detectors.exploding_gradients.factor=1000",
-    "+callbacks.spike={_target_: breaking.Spike, step: 25, factor: 1e6, lives: 1}",
+    "+callbacks.spike={_target_: breaking.Spike, step: 25, factor: '1e6', lives: 1}",
     "trust=[breaking]",
 )
 
@@ -116,7 +116,7 @@ def test_after_the_last_rollback_the_run_ends(trusting: Callable[..., Run], make
 
 
 def test_nan_is_a_failure_to_go_back_from(trusting: Callable[..., Run]) -> None:
-    [record] = result_of(trusting("run", "callbacks.spike.factor=inf"))["rollbacks"]
+    [record] = result_of(trusting("run", "callbacks.spike.factor='inf'"))["rollbacks"]
     assert record["detector"] == "not_finite"
 
 

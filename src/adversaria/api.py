@@ -16,14 +16,20 @@ from torch import Tensor, nn
 
 from adversaria.blame import blamed, told
 from adversaria.checkpoints import read_checkpoint
+from adversaria.config import near
 from adversaria.errors import UserError
 from adversaria.layers import standing_statistics
 from adversaria.metrics.fingerprint import RUNNING
 from adversaria.restore import restore_sampler
 from adversaria.sampling import BLOCK, Draw, evaluating, traverse
+from adversaria.text import shown
 from adversaria.types import DataSpec
 
 __all__ = ["Sampler", "load", "read_checkpoint"]
+
+
+#: numbers or names of classes
+Labels = int | str | Sequence[int | str] | None
 
 
 class Sampler:
@@ -80,7 +86,7 @@ class Sampler:
         count: int,
         *,
         seed: int = 0,
-        labels: int | Sequence[int] | None = None,
+        labels: Labels = None,
         truncation: float | None = None,
         batch_size: int = 256,
     ) -> Tensor:
@@ -89,7 +95,8 @@ class Sampler:
         Args:
             count: how many.
             seed: of the latents.
-            labels: of a conditional model: one class for all, or classes to take in turn (default: all of them).
+            labels: of a conditional model: one class for all, or classes to take in turn (default: all of them), by
+                number or by name.
             truncation: latents with a magnitude above it are drawn again, or styles drawn towards their mean where the
                 network is built so (see `Draw`): more typical samples, less variety.
             batch_size: how many at a time.
@@ -112,7 +119,7 @@ class Sampler:
         steps: int,
         *,
         seed: int = 0,
-        labels: int | Sequence[int] | None = None,
+        labels: Labels = None,
         truncation: float | None = None,
     ) -> Tensor:
         """``rows`` paths of ``steps`` samples, each from one latent to another along a great circle.
@@ -138,10 +145,16 @@ class Sampler:
         angle = cosine.acos().clamp(min=1e-6)
         path = (((1 - t) * angle).sin() * start + (t * angle).sin() * end) / angle.sin()
         path_labels = None if y is None else y[:rows].repeat_interleave(steps)
+        path = path.flatten(0, 1)
+        starts = range(0, len(path), BLOCK)
         with evaluating(self.network):
-            return draw.samples_of(path.flatten(0, 1), path_labels).float().cpu()
+            parts = [
+                draw.samples_of(path[k : k + BLOCK], None if path_labels is None else path_labels[k : k + BLOCK])
+                for k in starts
+            ]
+        return torch.cat([part.float().cpu() for part in parts])
 
-    def traverse(self, name: str, *, seed: int = 0, labels: int | Sequence[int] | None = None) -> Tensor:
+    def traverse(self, name: str, *, seed: int = 0, labels: Labels = None) -> Tensor:
         """A picture of what a part of the latents means, such as ``continuous_0`` of InfoGAN or ``generators`` of MGAN.
 
         Args:
@@ -161,27 +174,58 @@ class Sampler:
             raise UserError(f"traverse={name} is no picture of this model's latents: {choices}")
         return pictures[name].float().cpu()
 
-    def draw(
-        self, *, seed: int = 0, labels: int | Sequence[int] | None = None, truncation: float | None = None
-    ) -> Draw:
+    def draw(self, *, seed: int = 0, labels: Labels = None, truncation: float | None = None) -> Draw:
         """The stream of samples that `sample` takes the first ``count`` of."""
         return Draw(self.network, self.device, seed=seed, labels=self.labels(labels), truncation=truncation)
 
-    def labels(self, labels: int | Sequence[int] | None) -> list[int] | None:
-        """The classes to take in turn; None for an unconditional model."""
+    def labels(self, labels: Labels = None) -> list[int] | None:
+        """The classes to take in turn, as numbers; None for an unconditional model.
+
+        Args:
+            labels: numbers of classes, or their names as text (``"7"`` is the class that is named so).
+
+        Raises:
+            UserError: labels of an unconditional model, or of no class of this one.
+        """
         if not self.conditional:
             if labels is not None:
                 raise UserError(
-                    f"labels={labels} is for conditional models, and this one is unconditional; leave labels out"
+                    f"labels={shown(labels)} is for conditional models, and this one is unconditional; leave labels out"
                 )
             return None
         assert self.spec.num_classes is not None
         if labels is None:
             return list(range(self.spec.num_classes))
-        chosen = [labels] if isinstance(labels, int) else list(labels)
-        if not chosen or any(not 0 <= label < self.spec.num_classes for label in chosen):
-            raise UserError(f"labels={labels} is not within the classes 0 to {self.spec.num_classes - 1} of this model")
-        return chosen
+        chosen = [labels] if isinstance(labels, int | str) else list(labels)
+        if not chosen:
+            raise UserError(f"labels=[] names no class; give some of the {self._classes()}")
+        return [self._class_of(label) for label in chosen]
+
+    def class_name(self, label: int) -> str | None:
+        """The name of a class; None for a model that was trained before names were kept."""
+        return None if self.spec.class_names is None else self.spec.class_names[label]
+
+    def described(self, label: int) -> str:
+        """A class by its number, and by its name where that says more."""
+        name = self.class_name(label)
+        return str(label) if name in (None, str(label)) else f"{name} (class {label})"
+
+    def _class_of(self, label: int | str) -> int:
+        names = self.spec.class_names or ()
+        if isinstance(label, str):
+            if label in names:
+                return names.index(label)
+            known = near(label, names) or f"; they are {self._classes()}"
+            raise UserError(f"labels={shown(label)} is no class of this model{known}")
+        if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < (self.spec.num_classes or 0):
+            other = f"; the class named {label} is number {names.index(str(label))}" if str(label) in names else ""
+            raise UserError(f"labels={shown(label)} is not within the {self._classes()} of this model{other}")
+        return label
+
+    def _classes(self) -> str:
+        numbers = f"classes 0 to {(self.spec.num_classes or 1) - 1}"
+        names = self.spec.class_names or ()
+        return numbers + (f" ({', '.join(names[:12])}{', ...' if len(names) > 12 else ''})" if names else "")
 
 
 def load(

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
 from adversaria.config import COMPILE, Plain, conf_dir, near
 from adversaria.errors import UserError
+from adversaria.overrides import parse
 from adversaria.ranges import Between, Count, Positive, Seed
 from adversaria.schema import refuse_misfit
 from adversaria.text import shown
@@ -48,12 +46,14 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
         "batch_size": Annotated[int, Between(1, 2**20)],
     },
     "evaluate": {
-        **dict.fromkeys(("metrics", "data", "usefulness", "memorisation"), _OPTIONAL),
+        # a data set brings settings of runs along
+        **dict.fromkeys(("metrics", "data", "usefulness", "memorisation", "trainer", "callbacks"), _OPTIONAL),
         **dict.fromkeys(("checkpoint", "images", "reference", "out"), str | None),
         "seed": Seed,
         "raw": bool,
         "standing": Annotated[int, Between(1, 100_000)] | None,
     },
+    "cache": {"cache_dir": str | None, "remove": str | list[str] | None},
     "compare": {"runs": str | list[str], "out": str | None, "strict": bool},
     "doctor": {"runs": str | list[str], "strict": bool, "detectors": dict},
 }
@@ -63,7 +63,7 @@ def check_fields(command: str, config: Plain) -> None:
     """Checks what stands at the top of a command's config.
 
     Args:
-        command: ``"train"``, ``"sample"``, ``"evaluate"``, ``"compare"`` or ``"doctor"``.
+        command: the name of its file in ``conf/``.
         config: plain and resolved.
 
     Raises:
@@ -134,9 +134,8 @@ def refuse_doubles(overrides: Iterable[str]) -> None:
     groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
     several = {key for fields in _FIELDS.values() for key, hint in fields.items() if hint == _NAMED}
     for text in overrides:
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException:  # which Hydra itself has to say
+        override = parse(text)
+        if override is None:  # which Hydra itself has to say
             continue
         group, value = override.key_or_group, override.value()
         if group in groups - several and isinstance(value, list):

@@ -20,6 +20,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from adversaria.errors import UserError
+from adversaria.text import ESCAPED
 
 # Windows has no such flag; making a link takes rights there that an archive does not give.
 _NOFOLLOW: int = os.O_NOFOLLOW if hasattr(os, "O_NOFOLLOW") else 0
@@ -69,10 +70,18 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
             os.close(folder)
 
 
-def write_text(path: Path, text: str, *, durable: bool = False) -> None:
-    """Writes a UTF-8 text file whole or not at all; what no encoding has (a name in bytes) is escaped."""
+def write_text(path: Path, text: str, *, durable: bool = False, errors: str = ESCAPED) -> None:
+    """Writes a UTF-8 text file whole or not at all.
+
+    Args:
+        path: of the file; its folder must exist.
+        text: to be written.
+        durable: as for `replacing`.
+        errors: what becomes of bytes in a name that are not UTF-8: they are escaped, for those who look at the file, or
+            with ``"surrogateescape"`` written as they are, for `read_text` to bring back.
+    """
     with replacing(path, durable=durable) as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
+        file.write(text.encode("utf-8", errors))
 
 
 def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
@@ -96,7 +105,7 @@ def append(path: Path) -> IO[str]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise UserError(f"{path} is no regular file; remove it")
-    return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace", newline="")
+    return os.fdopen(descriptor, "a", encoding="utf-8", errors=ESCAPED, newline="")
 
 
 def subfolder(folder: Path, *names: str) -> Path:
@@ -137,8 +146,8 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         lock.release()
 
 
-def read_text(path: Path, *, largest: int = LARGEST_TEXT) -> str:
-    """A text file of at most ``largest`` bytes; bytes that are not UTF-8 are escaped.
+def read_text(path: Path, *, largest: int = LARGEST_TEXT, errors: str = ESCAPED) -> str:
+    """A text file of at most ``largest`` bytes; those that are not UTF-8 are escaped, or as ``errors`` says.
 
     Raises:
         UserError: it is larger than any that the package writes, or no regular file (reading a pipe may never end).
@@ -150,7 +159,7 @@ def read_text(path: Path, *, largest: int = LARGEST_TEXT) -> str:
         content = file.read(largest + 1)
     if len(content) > largest:
         raise UserError(f"{path} is larger than {largest >> 20} MiB, which no file of its kind is; remove it")
-    return content.decode("utf-8", "backslashreplace")
+    return content.decode("utf-8", errors)
 
 
 def read_json(path: Path) -> Any:

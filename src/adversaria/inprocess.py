@@ -65,5 +65,5 @@ def train(*overrides: str, run_dir: str | Path, callbacks: Sequence[Callback] = 
         experiment.callbacks.extend(callbacks)
         with run.started({key: value for key, value in config.items() if key != "trust"}, list(overrides)):
             run.write_result(train_experiment(experiment, run))
-        result: Plain = json.loads(run.result.read_text())
+        result: Plain = json.loads(run.result.read_text("utf-8"))
     return result

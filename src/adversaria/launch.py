@@ -139,7 +139,14 @@ def requeue(run_dir: str | None) -> None:
         log.warning("job %s is not put back into the queue: it would start another run; add run_dir=...", job)
         return
     try:
-        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
+        subprocess.run(
+            ["scontrol", "requeue", job],
+            check=True,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=60,
+        )
     except (OSError, subprocess.SubprocessError) as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip()
         log.warning("job %s is not put back into the queue (%s); submit it again to go on", job, reason)

@@ -8,6 +8,7 @@ addresses count only if this machine has written them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -63,7 +64,7 @@ def brought_back(file: Path, given: Iterable[str]) -> list[str]:
     lines = stored(file)
     foreign = _digest(lines) not in _noted()
     overrides = [(number, line, _parsed(file, number, line)) for number, line in enumerate(lines, 1)]
-    keys = {parsed.get_key_element().lstrip("+") for line in given if (parsed := _parse(line))}
+    keys = {parsed.get_key_element().lstrip("+") for line in given if (parsed := parse(line))}
     kept = []
     for number, line, override in overrides:
         if override is None:
@@ -97,7 +98,7 @@ def stored(file: Path) -> list[str]:
         UserError: it cannot be read.
     """
     try:
-        return [line for line in read_text(file).split("\n") if line]
+        return [line for line in read_text(file, errors="surrogateescape").split("\n") if line]
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -106,7 +107,7 @@ def stored(file: Path) -> list[str]:
 
 def _of_a_start(line: str) -> bool:
     """Whether it is an option of Hydra's, or an override of a key that belongs to one start."""
-    override = _parse(line)
+    override = parse(line)
     if override is None:
         return line.lstrip().startswith("-")
     places = [part for part in (override.key_or_group, override.package) if part]
@@ -118,7 +119,9 @@ def _root(place: str) -> str:
     return next((part for part in re.split(r"[./@:\[\]]", place) if part not in ("", "_global_")), "")
 
 
-def _parse(line: str) -> Override | None:
+@functools.lru_cache(maxsize=512)
+def parse(line: str) -> Override | None:
+    """An override as Hydra reads it; None if Hydra cannot."""
     try:
         return OverridesParser.create().parse_override(line)
     except HydraException:
@@ -131,7 +134,7 @@ def _parsed(file: Path, number: int, line: str) -> Override | None:
     Raises:
         UserError: it is none.
     """
-    override = None if _of_a_start(line) else _parse(line)
+    override = None if _of_a_start(line) else parse(line)
     if override is None and not _of_a_start(line):
         raise UserError(
             f"{shown(file)}, line {number} is no choice for a run ({shown(line, 40)}); the file is damaged: remove it, "

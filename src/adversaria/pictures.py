@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +20,22 @@ from adversaria.types import DataSpec
 _CELL = 64
 
 
-def picture(samples: Tensor, spec: DataSpec, columns: int | None = None) -> Tensor:
+def picture(
+    samples: Tensor, spec: DataSpec, columns: int | None = None, captions: Sequence[str] | None = None
+) -> Tensor:
     """One RGB picture of all samples.
 
     Args:
         samples: ``[N, *spec.shape]``, uint8 or in the spec's value range.
         spec: of the data.
         columns: of the grid; None: about as many as rows. Of points each row is drawn in a colour of its own.
+        captions: what stands above each column of a grid of images.
 
     Returns:
         uint8 ``[3, H, W]`` on the CPU.
     """
-    return {"image": _grid, "points": _scatter}[spec.modality](samples, spec, columns)
+    drawn = {"image": _grid, "points": _scatter}[spec.modality](samples, spec, columns)
+    return drawn if captions is None or spec.modality != "image" else _captioned(drawn, captions)
 
 
 def save_picture(path: Path, rgb: Tensor) -> None:
@@ -48,6 +53,27 @@ def _grid(samples: Tensor, spec: DataSpec, columns: int | None) -> Tensor:
     columns = columns or math.ceil(math.sqrt(len(images)))
     grid: Tensor = make_grid(images, nrow=columns, padding=2, pad_value=255)
     return grid[:3]
+
+
+def _captioned(grid: Tensor, captions: Sequence[str]) -> Tensor:
+    """``grid [3, H, W]`` under a line with a caption in the middle of each of its columns."""
+    import matplotlib
+    from PIL import ImageDraw, ImageFont
+
+    width = grid.shape[2] / len(captions)
+    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"  # knows most alphabets
+    size = 14
+    while size > 7 and max(ImageFont.truetype(file, size).getlength(text[:40]) for text in captions) > width - 4:
+        size -= 1
+    font = ImageFont.truetype(file, size)
+    strip = Image.new("RGB", (grid.shape[2], size + 8), "white")
+    draw = ImageDraw.Draw(strip)
+    for k, text in enumerate(captions):
+        while text and font.getlength(text) > width - 4:
+            text = text[:-1]
+        draw.text(((k + 0.5) * width, (size + 8) / 2), text, fill="black", font=font, anchor="mm")
+    above = torch.from_numpy(np.asarray(strip).copy()).permute(2, 0, 1)
+    return torch.cat([above, grid], dim=1)
 
 
 def _scatter(samples: Tensor, spec: DataSpec, columns: int | None) -> Tensor:

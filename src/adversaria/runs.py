@@ -96,7 +96,7 @@ class Run:
         """What the run is; the config last, for it makes a folder a run."""
         lines = choices.for_the_run(overrides)
         try:
-            write_text(self.overrides, "".join(f"{line}\n" for line in lines))
+            write_text(self.overrides, "".join(f"{line}\n" for line in lines), errors="surrogateescape")
             write_text(self.path / "environment.txt", environment())
             write_text(self.config, _dump(config))
         except OSError as error:
@@ -281,9 +281,8 @@ def environment() -> str:
         source = Path(__file__).parent
         if (source.parent.parent / ".git").exists():
             git = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=40"]
-            lines.append(
-                f"commit {subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()}"
-            )
+            done = subprocess.run(git, capture_output=True, encoding="utf-8", check=True, timeout=10)
+            lines.append(f"commit {done.stdout.strip()}")
     return "\n".join(lines) + "\n"
 
 

@@ -5,6 +5,7 @@ Every batch size and every number of devices so gives the same samples, and the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,6 +19,9 @@ from adversaria.types import Batch, DataSpec
 
 #: latents are drawn in blocks of this many, one generator each: seeding one for every sample would cost more
 BLOCK = 64
+
+#: below it latents are drawn again hundreds of times
+LEAST_TRUNCATION = 0.01
 
 #: of a picture of latents: as many as a grid shows well, and as make a cloud of points
 COLUMNS = {"image": 10, "points": 100}
@@ -37,7 +41,8 @@ class Draw:
             3.1); codes behind the noise stay.
 
     Raises:
-        UserError: ``truncation`` is not above 0, or senseless for the network's latents.
+        UserError: ``truncation`` is not above 0 (or 0.01, where latents are drawn again), or senseless for the
+            network's latents.
     """
 
     def __init__(
@@ -50,9 +55,15 @@ class Draw:
         labels: Sequence[int] | None = None,
         truncation: float | None = None,
     ) -> None:
-        if truncation is not None and truncation <= 0:
-            raise UserError(f"truncation={truncation} must be above 0; a usual value is 0.7")
+        number = isinstance(truncation, int | float) and not isinstance(truncation, bool)
+        if truncation is not None and not (number and 0 < truncation < math.inf):
+            raise UserError(f"truncation={truncation} must be a number above 0; a usual value is 0.7")
         takes_psi = bool(getattr(network, "takes_truncation", False))
+        if truncation is not None and not takes_psi and truncation < LEAST_TRUNCATION:
+            raise UserError(
+                f"truncation={truncation} would draw latents again almost for ever until all numbers are that small; "
+                f"give at least {LEAST_TRUNCATION}"
+            )
         if truncation is not None and not takes_psi and not (prior := prior_of(network)).redraws:
             raise UserError(
                 f"truncation={truncation} draws single numbers again, which is no sample of this model's latents "

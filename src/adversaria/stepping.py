@@ -154,6 +154,7 @@ class SteppedModule(LightningModule):
         self.passes: dict[str, Callable[..., Any]] = {}
         #: called at the beginning of each update
         self.before_step: Callable[[], object] = _nothing
+        self._restored_step: int | None = None
         #: whether training has begun, with everything in place that a checkpoint brought
         self.begun = False
         self._plain = False
@@ -212,8 +213,9 @@ class SteppedModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The inverse of `on_save_checkpoint`."""
         self.rollbacks = checkpoint.get("rollbacks", [])
-        earlier = checkpoint.get("callbacks", {}).get("Statistics", {}).get("seconds", 0.0)  # where version 0.1 kept it
-        self.clock.set(checkpoint.get("seconds", earlier))
+        earlier = checkpoint["callbacks"].get("Statistics", {}).get("seconds", 0.0)  # where version 0.1 kept it
+        self.clock.set(float(checkpoint.get("seconds", earlier)))
+        self._restored_step = int(checkpoint["global_step"])
 
     def previews(self, reals: Tensor) -> dict[str, Tensor]:
         """No pictures besides samples, unless a system has some."""
@@ -225,6 +227,7 @@ class SteppedModule(LightningModule):
         They do with another strategy than ours, with a gradient scaler, and for callbacks that listen to `backward`.
         Else their rounds of hooks would cost a small model a tenth of its step.
         """
+        self._check_restored()
         self.clock.start()
         self.begun = True
         backward = self._listeners("on_before_backward") + self._listeners("on_after_backward")
@@ -232,6 +235,19 @@ class SteppedModule(LightningModule):
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         self._plain = ours and scaler is None and not backward
         self._step_listeners = self._listeners("on_before_optimizer_step")
+
+    def _check_restored(self) -> None:
+        """Raises ValueError if a checkpoint did not bring what it says, or moments of other shapes than the weights."""
+        if self._restored_step not in (None, self.global_step):
+            raise ValueError(f"its loops are after {self.global_step} updates, its weights after {self._restored_step}")
+        for optimizer in self.trainer.optimizers:
+            for parameter, state in optimizer.state.items():
+                for name, value in state.items():
+                    whole = (
+                        isinstance(value, Tensor) and value.ndim and name not in ("row_var", "col_var")
+                    )  # Adafactor's
+                    if whole and value.shape != parameter.shape:
+                        raise ValueError(f"{name} of an optimizer has shape {tuple(value.shape)}")
 
     def _listeners(self, hook: str) -> list[Callback]:
         """The trainer's callbacks that override ``hook``."""

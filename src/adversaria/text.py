@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 from typing import Any
@@ -14,6 +15,24 @@ _UNFIT = re.compile(r'[<>:"/\\|?*\s=,\[\]{}()\'$&;!`#~^%]+')
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
 _LONGEST_NAME = 120
 
+#: name of the way of Python's codecs to encode text as `shown` shows it, where the encoding lacks a character
+ESCAPED = "adversaria.escaped"
+
+
+def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        return codecs.backslashreplace_errors(error)
+    text = error.object[error.start : error.end]
+    return "".join(_byte(ord(character)) or ascii(character)[1:-1] for character in text), error.end
+
+
+def _byte(code: int) -> str | None:
+    """How a byte of a name that is not UTF-8 is shown, which Python holds as such a code; None for other characters."""
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else None
+
+
+codecs.register_error(ESCAPED, _escape)
+
 
 def shown(text: object, longest: int = 200) -> str:
     """``text`` as one line that a terminal or a page can only show: no control characters, no escapes, no change of the
@@ -22,8 +41,8 @@ def shown(text: object, longest: int = 200) -> str:
     characters = []
     for character in str(text)[: longest + 1]:
         category = unicodedata.category(character)
-        if category == "Cs" and 0xDC80 <= ord(character) <= 0xDCFF:  # a byte of a name that is not UTF-8
-            characters.append(f"\\x{ord(character) - 0xDC00:02x}")
+        if byte := _byte(ord(character)):
+            characters.append(byte)
         elif category.startswith("C") or category in ("Zl", "Zp"):
             characters.append(character.encode("unicode_escape", "backslashreplace").decode())
         else:

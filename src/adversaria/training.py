@@ -156,9 +156,10 @@ def _fit(trainer: Trainer, experiment: Experiment, run: Run, resume: int) -> tup
         if path is None or experiment.system.begun or isinstance(error, OSError):
             with starting(experiment.config, "the first update"):
                 raise
+        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
         raise UserError(
-            f"{shown(path)} does not fit this run ({shown(str(error).strip().partition(chr(10))[0])}); put another "
-            "checkpoint of the run in its place, or choose another run_dir"
+            f"{shown(path)} does not fit this run ({shown(reason)}); put another checkpoint of the run in its place, "
+            "or choose another run_dir"
         ) from error
     finally:
         experiment.system.clock.stop()
@@ -291,6 +292,7 @@ def _result(status: str, cause: Finding | str | None, trainer: Trainer, experime
         "seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1) if seconds else None,
         "metrics": evaluation.scores if evaluation else {},
+        "missing": evaluation.missing if evaluation else {},
         "best": evaluation.best if evaluation else None,
         "checkpoint": str(run.last.relative_to(run.path)) if run.last.is_file() else None,
         "fingerprint": evaluation.fingerprint if evaluation else {},

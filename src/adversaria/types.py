@@ -5,16 +5,20 @@ There is no registry and no base class: whatever has these attributes and method
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from adversaria.schedules import Progress, Ramp
+from adversaria.text import shown
 
 Modality = Literal["image", "points"]
+#: more than any labelled data set has
+MOST_CLASSES = 2**20
 Network = Literal["discriminator", "generator"]
 
 
@@ -27,12 +31,15 @@ class DataSpec:
         num_classes: how many classes are labelled; None without labels.
         value_range: smallest and largest value of a sample as the networks see it.
         modality: ``"image"`` or ``"points"``.
+        class_names: of the classes, in the order of the labels; None without labels, and for a model that was trained
+            before names were kept.
     """
 
     shape: tuple[int, ...]
     num_classes: int | None
     value_range: tuple[float, float]
     modality: Modality
+    class_names: tuple[str, ...] | None = None
 
     def to_float(self, samples: Tensor) -> Tensor:
         """uint8 images of 0..255 to ``value_range``; float samples pass unchanged.
@@ -53,13 +60,33 @@ class DataSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, for a checkpoint."""
-        return {**asdict(self), "shape": list(self.shape), "value_range": list(self.value_range)}
+        names = None if self.class_names is None else list(self.class_names)
+        return {
+            **asdict(self),
+            "shape": list(self.shape),
+            "value_range": list(self.value_range),
+            "class_names": names,
+        }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> DataSpec:
-        """The inverse of `to_dict`."""
-        low, high = plain["value_range"]
-        return cls(tuple(plain["shape"]), plain["num_classes"], (low, high), plain["modality"])
+        """The inverse of `to_dict`; names are cleaned, for the file may have come from anywhere.
+
+        Raises:
+            KeyError, TypeError, ValueError: it describes no data.
+        """
+        (low, high), shape, classes = plain["value_range"], tuple(plain["shape"]), plain["num_classes"]
+        names, modality = plain.get("class_names"), plain["modality"]
+        numbers = all(type(side) is int and 1 <= side <= 2**16 for side in shape) and 1 <= len(shape) <= 3
+        if not numbers or math.prod(shape) > 2**28:
+            raise ValueError(f"shape={shape}")
+        if classes is not None and (type(classes) is not int or not 1 <= classes <= MOST_CLASSES):
+            raise ValueError(f"num_classes={classes}")
+        if modality not in get_args(Modality) or not -math.inf < low < high < math.inf:
+            raise ValueError(f"modality={modality}, value_range={low, high}")
+        if names is not None and (len(names) != classes or not all(isinstance(name, str) for name in names)):
+            raise ValueError("class_names")
+        return cls(shape, classes, (low, high), modality, None if names is None else tuple(map(shown, names)))
 
 
 class Batch(NamedTuple):

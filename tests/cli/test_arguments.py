@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from adversaria import inprocess
 from adversaria.cli import arguments, compare, doctor, evaluate, sample, train
 from adversaria.errors import UserError
+from adversaria.overrides import parse
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -45,7 +46,7 @@ def test_what_is_quoted_is_read_back(name: str, quote: str) -> None:
     quoted = arguments.quoted(name, quote)
     arguments.check([f"run_dir={quoted}"])
     assert arguments.chosen([f"run_dir={quoted}"], "run_dir") == name
-    override = arguments.parse(f"runs=[{quoted},x]")
+    override = parse(f"runs=[{quoted},x]")
     assert override is not None
     assert OmegaConf.to_container(OmegaConf.create({"runs": override.value()}), resolve=True) == {"runs": [name, "x"]}
 
@@ -116,6 +117,13 @@ def test_what_hydra_cannot_read_is_said(given: list[str], message: str) -> None:
 )
 def test_what_hydra_reads_passes(given: list[str]) -> None:
     arguments.check(given)
+
+
+def test_the_options_that_take_a_value_are_those_of_hydra() -> None:
+    from hydra._internal.utils import get_args_parser
+
+    options = [action for action in get_args_parser()._actions if action.option_strings and action.nargs != 0]
+    assert {name for action in options for name in action.option_strings} == arguments._WITH_VALUE
 
 
 @pytest.mark.parametrize(

@@ -159,4 +159,4 @@ def test_standing_statistics_need_batch_norm(command: Command, runs: dict[str, R
         assert code == 1
         assert "standing=4 is about BatchNorm, which this generator has not" in err
         code, _, err = command(module, f"checkpoint={runs['cgan'].path}", "standing=0")
-        assert "standing=0 must be at least 1" in err
+        assert "standing=0 is not a whole number from 1" in err

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import stat
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -215,3 +219,31 @@ def test_what_is_not_there_or_no_archive_gives_a_sentence(tmp_path: Path):
     (tmp_path / "text.zip").write_text("not a zip")
     with pytest.raises(UserError, match="neither a folder nor"):
         open_tree(tmp_path / "text.zip")
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("size", [b"\x80" + b"\xff" * 11, b"\xff" * 10 + b"\xfc\0"], ids=["endless", "negative"])
+@pytest.mark.parametrize("kind", [b"0", b"L", b"x"], ids=["file", "long_name", "pax"])
+def test_a_header_that_states_an_impossible_size_is_a_sentence(
+    tmp_path: Path, compress: Callable[[bytes], bytes], kind: bytes, size: bytes
+):
+    header = tarfile.TarInfo("a/0.png").tobuf(tarfile.GNU_FORMAT)
+    # Sizes in binary notation: larger than any disk, and one that leads back to the header.
+    header = header[:124] + size + header[136:148] + b" " * 8 + kind + header[157:]
+    header = header[:148] + b"%06o\0 " % sum(header[:512]) + header[156:]
+    path = tmp_path / "endless.tar"
+    path.write_bytes(compress(header + b"\0" * 1024))
+    with pytest.raises(UserError, match=r"data\.root=.*endless\.tar"):
+        open_tree(path).names()
+
+
+def test_a_zip_entry_is_unpacked_no_further_than_it_says(tmp_path: Path):
+    path = tmp_path / "lie.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", b"\0" * 2**22)
+    whole = path.read_bytes()
+    lied = whole.replace((2**22).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    path.write_bytes(lied)
+    tree = open_tree(path)
+    with pytest.raises(UserError, match="CRC"):
+        list(tree.files({"a.png"}))

@@ -20,6 +20,11 @@ Make = Callable[..., ImageFolder]
 Draw = Callable[..., None]
 
 
+def no_locks(*_: object, **__: object) -> None:
+    """Of a file system that knows no locks."""
+    raise NotImplementedError
+
+
 @pytest.fixture
 def pets(tmp_path: Path, draw: Draw) -> Path:
     root = tmp_path / "pets"
@@ -126,8 +131,14 @@ def test_a_changed_file_is_noticed(pets: Path, folder: Make, draw: Draw):
     assert data.split("train").samples[0, 0, 0, 0] == 77
 
 
+def flip(path: Path, where: int = -1) -> None:
+    content = bytearray(path.read_bytes())
+    content[where] ^= 1
+    path.write_bytes(content)
+
+
 def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
+    path.write_bytes(path.read_bytes()[:-2])
 
 
 @pytest.mark.parametrize(
@@ -140,6 +151,9 @@ def cut(path: Path) -> None:
         lambda place: (place / "labels.npy").unlink(),
         lambda place: (place / "meta.json").unlink(),
         lambda place: (place / "meta.json").write_text("[]"),
+        lambda place: flip(place / "samples.u8"),
+        lambda place: flip(place / "labels.npy"),
+        lambda place: flip(place / "meta.json", -9),
         lambda place: np.save(place / "labels.npy", np.zeros(3, np.int64)),
         lambda place: (place / "meta.json").write_text((place / "meta.json").read_text().replace("crop", "pad")),
     ],
@@ -192,11 +206,11 @@ def test_two_builders_at_once_do_no_harm(pets: Path, folder: Make):
 
 
 def test_two_builders_without_a_lock_do_no_harm(pets: Path, folder: Make, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("adversaria.data.cache.fcntl", None)
+    monkeypatch.setattr("filelock.FileLock.acquire", no_locks)
     other = folder(pets)
     move = images.decode
 
-    def meanwhile(data: bytes, size: int | None = None) -> Image.Image:
+    def meanwhile(data: bytes, size: int | None = None, white: int | None = None) -> Image.Image:
         monkeypatch.setattr(images, "decode", move)
         other.prepare()  # another process finishes first
         return move(data, size)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,51 @@ def test_bad_places_get_a_sentence_and_no_code_runs(name: str, tmp_path: Path) -
         images_at(str(tmp_path / name), key="images", cache_dir=str(tmp_path / "cache"))
     assert "data.root" not in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        ({"images": IMAGES, "labels": np.full(6, 10**12)}, "label 1000000000000"),
+        ({"images": np.full((64, 16, 16, 1), np.nan, np.float32)}, "NaN"),
+        ({"images": np.full((64, 16, 16, 1), 0.5, np.float16)}, "float16"),
+        ({"images": np.array(["a", "b"])}, "values of type <U1"),
+        ({"images": np.full((4, 8, 8, 1), 1j)}, "complex"),
+    ],
+)
+def test_values_that_no_image_or_label_has_give_a_sentence(tmp_path: Path, arrays: dict[str, Any], sentence: str):
+    np.savez(tmp_path / "given.npz", **arrays)
+    with pytest.raises(UserError, match=rf"images=.*given\.npz.*{sentence}"):
+        images_at(str(tmp_path / "given.npz"), key="images")
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+@pytest.mark.parametrize("count", [10**9, 10**15])
+def test_a_header_that_states_more_than_there_is_takes_no_memory(tmp_path: Path, ending: str, count: int):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (count, 8, 8, 1)})
+    path = tmp_path / f"given.{ending}"
+    if ending == "npy":
+        path.write_bytes(header.getvalue() + b"0" * 64)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("images.npy", header.getvalue() + b"0" * 64)
+    with pytest.raises(UserError, match="damaged"):
+        images_at(str(path), key="images")
+
+
+def test_an_array_that_memory_cannot_hold_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    np.savez_compressed(tmp_path / "given.npz", images=IMAGES)
+    monkeypatch.setattr("adversaria.data.given.memory_limit", lambda: IMAGES.nbytes)
+    with pytest.raises(UserError, match="half of the memory"):
+        images_at(str(tmp_path / "given.npz"), key="images")
+
+
+def test_what_else_lies_in_the_file_is_not_read(tmp_path: Path):
+    np.savez(tmp_path / "given.npz", images=IMAGES, other=np.array([{"an": "object"}], dtype=object))
+    assert len(images_at(str(tmp_path / "given.npz"), key="images").split("train")) == len(IMAGES)
+
+
+def test_black_arrays_are_doubted(tmp_path: Path):
+    np.savez(tmp_path / "black.npz", images=np.tile(IMAGES // 64, (2, 1, 1, 1)))
+    assert "one shade" in images_at(str(tmp_path / "black.npz"), key="images").description()

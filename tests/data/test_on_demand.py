@@ -44,7 +44,7 @@ def decodes(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
     counts: Counter[bytes] = Counter()
     decode = images.decode
 
-    def counted(data: bytes, size: int | None = None) -> Image.Image:
+    def counted(data: bytes, size: int | None = None, white: int | None = None) -> Image.Image:
         counts[data] += 1
         return decode(data, size)
 
@@ -104,7 +104,7 @@ def test_processes_that_start_together_decode_once(
 ):
     decode = images.decode
 
-    def noted(data: bytes, size: int | None = None) -> Image.Image:
+    def noted(data: bytes, size: int | None = None, white: int | None = None) -> Image.Image:
         with (tmp_path / "decoded").open("a") as file:
             file.write(".")
         return decode(data, size)

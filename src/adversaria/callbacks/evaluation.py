@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 
 from adversaria.callbacks.ema import EMA, sampler_of
 from adversaria.errors import UserError
-from adversaria.metrics import Metrics
+from adversaria.metrics import Metrics, missing_of
 from adversaria.metrics.extraction import from_rank_zero
 from adversaria.metrics.fingerprint import fingerprint, fingerprint_id
 from adversaria.ranges import Count, PositiveShare, Seed
@@ -55,6 +55,8 @@ class Evaluation(Callback):
             )
         self.every_n_steps, self.seed, self.max_share, self.metrics = every_n_steps, seed, max_share, metrics
         self.scores: dict[str, float] = {}
+        #: why some of `scores` have no value, by name
+        self.missing: dict[str, str] = {}
         self.fingerprint: dict[str, Any] = {}
         #: generator updates that `scores` belong to
         self.step = -1
@@ -65,11 +67,13 @@ class Evaluation(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The last scores, the step they belong to, the best one, and where the stretched interval stands."""
         interval = [self._stretch, self._passed, self._mark]
-        return {"scores": self.scores, "step": self.step, "best": self.best, "interval": interval}
+        kept = {"scores": self.scores, "missing": self.missing, "step": self.step, "best": self.best}
+        return {**kept, "interval": interval}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.scores, self.step, self.best = state_dict["scores"], state_dict["step"], state_dict.get("best")
+        self.missing = state_dict.get("missing", {})
         self._stretch, self._passed, self._mark = state_dict["interval"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -97,7 +101,8 @@ class Evaluation(Callback):
         started = time.perf_counter()
         with pl_module.clock.paused(), evaluating(sampler_of(trainer)) as network:
             draw = Draw(network, pl_module.device, seed=self.seed, class_weights=counts)
-            self.scores = self.metrics.evaluate(draw, pl_module.device)
+            scores = self.metrics.evaluate(draw, pl_module.device)
+        self.missing, self.scores = missing_of(scores), dict(scores)
         self._keep_best(trainer.global_step)
         self._choose_interval(time.perf_counter() - started, pl_module.clock.seconds)
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self.scores.items()})

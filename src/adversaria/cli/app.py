@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from adversaria.blame import told
 from adversaria.cli import arguments
 from adversaria.cli.sweep import STOPPED, JobFailed, Sweep, SweepStopped
-from adversaria.cli.utf8 import escape_on_screen
+from adversaria.cli.utf8 import escape_on_screen, use_utf8
 from adversaria.config import Plain, conf_dir, flatten, near, without_absent_callbacks
 from adversaria.errors import UserError
 from adversaria.fields import refuse_doubles
@@ -47,6 +47,7 @@ def run(config_name: str, job: Job, complete: Callable[[list[str]], list[str]] =
     Returns:
         The exit code: 0, that of the last job that failed, 2 for what the user can put right before anything runs.
     """
+    use_utf8()
     _quieten()
     full_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
@@ -93,11 +94,19 @@ def run(config_name: str, job: Job, complete: Callable[[list[str]], list[str]] =
         print("interrupted", file=sys.stderr)
         return 130
     finally:
+        if not full_traceback:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
         for number, handler in handlers.items():
             signal.signal(number, handler)
         if Sweep.current:
             Sweep.current.summarise()
     return next((code for code in reversed(codes) if code), 0)
+
+
+def overrides_of_job() -> list[str]:
+    """The overrides of the job that Hydra has just composed, as they were typed: interpolations stay text."""
+    overrides: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[assignment]
+    return overrides
 
 
 def plain(config: DictConfig) -> Plain:
@@ -134,7 +143,7 @@ def explain(error: Exception, config_name: str) -> str:
 
 def _guarded(job: Job, config: DictConfig, full_traceback: bool, prefix: str = "") -> int:
     try:
-        refuse_doubles(HydraConfig.get().overrides.task)
+        refuse_doubles(overrides_of_job())
         resolved = plain(config)
         with told(resolved):
             return job(resolved)
@@ -148,7 +157,7 @@ def _guarded(job: Job, config: DictConfig, full_traceback: bool, prefix: str = "
 def _elsewhere(job: Job, config: DictConfig, sweep: Sweep) -> int:
     """A job of a sweep in a process that a launcher has started: what it has to say, it says itself."""
     hydra_config = HydraConfig.get()
-    prefix = f"[{sweep.cell(hydra_config.overrides.task)}] "
+    prefix = f"[{sweep.cell(overrides_of_job())}] "
     _quieten(prefix)
     if Sweep.stopping:
         return STOPPED

@@ -6,23 +6,24 @@ path where a path belongs, is answered with the argument as it has to be typed.
 
 from __future__ import annotations
 
-import functools
 import re
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adversaria.errors import UserError
+from adversaria.overrides import parse
 from adversaria.text import shown
 
 #: Hydra's options that take the argument after them
-_WITH_VALUE = ("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p", "--info", "-i")
+_WITH_VALUE = {
+    *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+    *("--package", "-p", "--info", "-i", "--cfg", "-c", "--experimental-rerun"),
+}
 _MULTIRUN = ("-m", "--multirun")
 #: keys whose values are paths
 _PATHS = re.compile(
@@ -96,15 +97,6 @@ def check(arguments: Sequence[str]) -> None:
                 raise UserError(_ambiguous(argument, override))
         elif _PATHS.fullmatch(override.key_or_group) and not _is_path(override.key_or_group, override.value()):
             raise UserError(_no_path(argument, override))
-
-
-@functools.lru_cache(maxsize=256)
-def parse(argument: str) -> Override | None:
-    """An argument as Hydra reads it; None if Hydra cannot."""
-    try:
-        return OverridesParser.create().parse_override(argument)
-    except HydraException:
-        return None
 
 
 def as_typed(argument: str) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from adversaria.cli import app
 from adversaria.cli.arguments import chosen, is_choice, quoted
-from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain
 from adversaria.errors import UserError
 from adversaria.fields import check_fields
@@ -18,7 +17,6 @@ log = logging.getLogger("adversaria")
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()
     return app.run("compare", job, name_runs)
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from adversaria.cli import app
 from adversaria.cli.compare import name_runs
-from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain
 from adversaria.fields import check_fields
 
@@ -27,7 +26,6 @@ FOUND = 1
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()
     return app.run("doctor", job, complete)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adversaria.admission import EVERYTHING, Trust
 from adversaria.cli import app
-from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain, conf_dir
+from adversaria.downloads import without_downloads
 from adversaria.errors import UserError
 from adversaria.fields import check_fields
+from adversaria.text import as_file_name, shown
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
@@ -25,41 +28,50 @@ Further = dict[str, Any]
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()
     return app.run("evaluate", job)
 
 
 def job(config: Plain) -> int:
     """Opens what is to be scored and what it is compared with, scores, prints and writes."""
-    from adversaria.files import write_json
+    from adversaria.cli.records import add_records, read_records
+    from adversaria.metrics import missing_of
     from adversaria.metrics.fingerprint import fingerprint_id
     from adversaria.scoring import score
 
     _check(config)
     stored, place = _place(config)
-    log.info("%-10s %s", "of", place)
-    data = _reference(config, stored)
+    log.info("%-10s %s", "of", shown(place))
+    out = Path(config["out"] or place / "evaluation.json").expanduser()
+    read_records(out)  # what is there is refused now if it is something else
+    with _as_stored(config, stored, "data"):
+        data = _reference(config, stored)
     for line in data.description().splitlines():
         log.info("%-10s %s", "reference", line)
     subjects = _subjects(config, data)
     count = next(iter(subjects.values())).count
     metrics = _metrics(config, stored, data, count)
     further = _further(config, data, metrics, count)
-    out = Path(config["out"] or place / "evaluation.json").expanduser()
-    report: dict[str, Any] = {"reference": data.name, "scores": {}}
+    records: list[dict[str, Any]] = []
     for name, fakes in subjects.items():
-        scores, made = score(fakes, data, metrics)
-        report |= {"fingerprint_id": fingerprint_id(made), "fingerprint": made}
-        report["scores"][name] = {**fakes.about, "metrics": scores}
+        with _as_stored(config, stored, "metrics"):
+            scores, made = score(fakes, data, metrics)
+        about = {"subject": name, **fakes.about, "reference": data.name}
+        how = {"fingerprint_id": fingerprint_id(made), "fingerprint": made}
+        records.append({**about, **how, "metrics": dict(scores), "missing": missing_of(scores)})
     # The two that take long, of the first alone: the last checkpoint, unless another one was named.
-    name, fakes = next(iter(subjects.items()))
-    report["scores"][name] |= _run_further(further, fakes, data, metrics, out)
+    records[0] |= _run_further(further, next(iter(subjects.values())), data, metrics, out, records[0])
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, report)
-    _print(report)
-    log.info("%-10s %s", "scores", out)
-    log.info("%-10s %s", "of", place)
+    add_records(out, records)
+    _print(records)
+    log.info("%-10s %s", "scores", shown(out))
+    log.info("%-10s %s", "of", shown(place))
     return 0
+
+
+def _as_stored(config: Plain, stored: Plain, group: str) -> AbstractContextManager[None]:
+    """Where a group is as the checkpoint says, nothing is downloaded for it."""
+    named = config[group] or not stored or (group == "data" and config["reference"])
+    return nullcontext() if named else without_downloads(f"name it yourself, as in {group}=... on the command line")
 
 
 def _check(config: Plain) -> None:
@@ -90,14 +102,12 @@ def _place(config: Plain) -> tuple[Plain, Path]:
 
 def _reference(config: Plain, stored: Plain) -> DataModule:
     """What the samples are compared with, ready."""
-    from adversaria.build import check, construct
+    from adversaria.build import construct
     from adversaria.data.given import images_at
 
     if config["reference"] is not None:
         return images_at(str(config["reference"]), key="reference")
-    node = config["data"] or stored["data"]
-    check(node, "data", config["trust"])
-    data: DataModule = construct(node, "data", config["trust"])
+    data: DataModule = construct(*_node(config, stored, "data"))
     data.prepare()
     return data
 
@@ -135,20 +145,33 @@ def _metrics(config: Plain, stored: Plain, data: DataModule, count: int | None) 
     """The chosen metrics, else those of the run, else those that suit the data; at most ``count`` fakes."""
     import yaml
 
-    from adversaria.build import check, construct
+    from adversaria.build import construct
 
-    node = config["metrics"] or stored.get("metrics")
+    node, path, trust = _node(config, stored, "metrics")
     if not node and stored:
         raise UserError("the run was trained with metrics=none; choose some, for example metrics=inception")
     if not node:
         name = "classifier" if data.spec.num_classes else "inception"
-        node = yaml.safe_load((conf_dir() / "metrics" / f"{name}.yaml").read_text())
+        node = yaml.safe_load((conf_dir() / "metrics" / f"{name}.yaml").read_text("utf-8"))
     if count is not None and node.get("count", 0) > count:
         log.info("%-10s all %d images are compared: fewer than metrics.count=%d", "images", count, node["count"])
         node = {**node, "count": count}
-    check(node, "metrics", config["trust"])
-    metrics: Metrics = construct(node, "metrics", config["trust"], spec=data.spec)
+    metrics: Metrics = construct(node, path, trust, spec=data.spec)
     return metrics
+
+
+def _node(config: Plain, stored: Plain, group: str) -> tuple[Plain, str, Trust]:
+    """A group as the command line has it, else as the checkpoint does, and whose code it may name."""
+    from adversaria.restore import of_this_machine
+
+    if config[group] or not stored:
+        return config[group] or {}, group, Trust(config["trust"])
+    node = stored.get(group) or {}
+    if not isinstance(node, dict):
+        raise UserError(f"{group}={shown(node)} of the checkpoint is no choice of {group}; add {group}=...")
+    if node:
+        log.info("%-10s %s as the checkpoint says: %s", group, shown(node.get("name", "")), shown(node.get("_target_")))
+    return of_this_machine(node), group, Trust(config["trust"], EVERYTHING)
 
 
 def _further(config: Plain, data: DataModule, metrics: Metrics, count: int | None) -> Further:
@@ -170,11 +193,17 @@ def _further(config: Plain, data: DataModule, metrics: Metrics, count: int | Non
     return made
 
 
-def _run_further(further: Further, fakes: Fakes, data: DataModule, metrics: Metrics, out: Path) -> Plain:
+def _run_further(
+    further: Further, fakes: Fakes, data: DataModule, metrics: Metrics, out: Path, record: dict[str, Any]
+) -> Plain:
+    from adversaria.metrics.fingerprint import fingerprint_id
+
     report: Plain = {}
     with fakes.drawing_from(data) as draw:
         if measure := further.get("memorisation"):
-            picture = out.with_name("memorisation.png")
+            made = fingerprint_id({**record["fingerprint"], **measure.fingerprint()})
+            subject = as_file_name(f"{record['subject']}{record.get('generator_updates', '')}")
+            picture = out.with_name(f"memorisation_{subject}_{made}.png")
             scores = measure.evaluate(draw, data, metrics.extractor, fakes.device, picture)  # type: ignore[attr-defined]
             report["memorisation"] = {**scores, "fingerprint": measure.fingerprint()}
             log.info("%-10s %s", "picture", picture)
@@ -184,17 +213,18 @@ def _run_further(further: Further, fakes: Fakes, data: DataModule, metrics: Metr
     return report
 
 
-def _print(report: dict[str, Any]) -> None:
+def _print(records: list[dict[str, Any]]) -> None:
     """Scores beside each other, then how they were made."""
-    columns: dict[str, dict[str, Any]] = {name: part["metrics"] for name, part in report["scores"].items()}
-    log.info("%-30s %s", "", " ".join(f"{name:>12}" for name in columns))
-    for score in next(iter(columns.values())):
-        log.info("%-30s %s", score, " ".join(f"{column[score]:12.6g}" for column in columns.values()))
-    for part in report["scores"].values():
+    log.info("%-30s %s", "", " ".join(f"{record['subject']:>12}" for record in records))
+    for score in records[0]["metrics"]:
+        log.info("%-30s %s", score, " ".join(f"{record['metrics'][score]:12.6g}" for record in records))
+    for record in records:
+        for name, why in record["missing"].items():
+            log.info("no score   %s of %s: %s", name, record["subject"], why)
         for group in ("memorisation", "usefulness"):
-            for name, value in part.get(group, {}).items():
+            for name, value in record.get(group, {}).items():
                 if name != "fingerprint":
                     log.info("%-30s %12.6g", name, value)
-    log.info("%-30s %12s", "fingerprint", report["fingerprint_id"])
-    for name, value in report["fingerprint"].items():
-        log.info("  %-28s %s", name, value)
+    log.info("%-30s %12s", "fingerprint", records[0]["fingerprint_id"])
+    for name, value in records[0]["fingerprint"].items():
+        log.info("  %-28s %s", name, shown(value))

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adversaria.cli import app
-from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain, near
 from adversaria.errors import UserError
 from adversaria.fields import check_fields
+from adversaria.text import as_file_name, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from adversaria.api import Sampler
-    from adversaria.types import DataSpec
+    from adversaria.cli.writers import Drawn
 
 log = logging.getLogger("adversaria")
+
+_FORMATS = ("grid", "png", "npz")
+#: a grid has a column for each class if there are no more
+_MOST_COLUMNS = 12
 
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()
     return app.run("sample", job)
 
 
@@ -33,97 +36,90 @@ def job(config: Plain) -> int:
     """Loads the sampler, draws, writes."""
     _check(config)
     from adversaria.api import load
+    from adversaria.cli.writers import WRITERS, check_room
     from adversaria.runs import find_checkpoint, results_folder
 
     checkpoint = find_checkpoint(config["checkpoint"])
     folder = results_folder(checkpoint)
-    log.info("%-10s %s", "run", folder)
+    log.info("%-10s %s", "run", shown(folder))
     sampler = load(checkpoint, raw=config["raw"], trust=config["trust"])
-    write, suffix = WRITERS[config["format"]]
-    if sampler.spec.modality != "image" and config["format"] == "png":
-        raise UserError("format=png is for images, and this model makes points; take format=grid or format=npz")
     if config["standing"] is not None:
         sampler.use_standing_statistics(config["standing"], seed=config["seed"], truncation=config["truncation"])
-    samples, columns = _draw(sampler, config)
-    turns = sampler.labels(config["labels"])
-    labels = None if turns is None else [turns[i // (columns or 1) % len(turns)] for i in range(len(samples))]
-
-    name = f"{checkpoint.stem}_seed{config['seed']}_{len(samples)}{suffix}"
+    writer = WRITERS[config["format"]]
+    name = f"{default_name(checkpoint, sampler, config)}{writer.suffix}"
     out = Path(config["out"] or folder / "generated" / name).expanduser()
+    drawn = _drawn(sampler, config, out)
+    check_room(config["format"], drawn.count, drawn.spec, out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write(Drawn(samples, labels, sampler.spec, columns), out)
+    writer.write(drawn, out)
     updates = sampler.generator_updates
-    log.info("%d samples of %s weights after %d generator updates", len(samples), sampler.weights, updates)
-    log.info("%-10s %s", "samples", out)
-    log.info("%-10s %s", "run", folder)
+    log.info("%d samples of %s weights after %d generator updates", drawn.count, sampler.weights, updates)
+    if config["labels"] is not None:
+        log.info("%-10s %s", "labels", ", ".join(map(sampler.described, sampler.labels(config["labels"]) or ())))
+    log.info("%-10s %s", "samples", shown(out))
+    log.info("%-10s %s", "run", shown(folder))
     return 0
 
 
-def _draw(sampler: Sampler, config: Plain) -> tuple[Tensor, int | None]:
-    """Samples ``[N, *spec.shape]``, and how many make a row (None: they have no order)."""
+def default_name(checkpoint: Path, sampler: Sampler, config: Plain) -> str:
+    """The name of a file that says all that its samples depend on, so that other samples have another one."""
+    parts = [f"{checkpoint.stem}{sampler.generator_updates}", sampler.weights, f"seed{config['seed']}"]
+    parts.append(str(config["count"]))
+    if config["labels"] is not None:
+        chosen = sampler.labels(config["labels"]) or []
+        parts.append("labels-" + "-".join(sampler.class_name(label) or str(label) for label in chosen))
+    for key in ("truncation", "standing", "interpolate", "traverse"):
+        if config[key] is not None:
+            parts.append(f"{key}-{config[key]}")
+    name = "_".join(as_file_name(part, 60) for part in parts)
+    exact = hashlib.sha256(repr(parts).encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    return name if name == "_".join(parts) and len(name) <= 120 else f"{name[:110]}_{exact}"
+
+
+def _drawn(sampler: Sampler, config: Plain, out: Path) -> Drawn:
+    """What is to be drawn, as an iterator over blocks: nothing is drawn yet but pictures of a bounded size."""
+    from adversaria.cli.writers import Drawn, check_room
+
     options: dict[str, Any] = {key: config[key] for key in ("seed", "labels")}
-    if config["traverse"] is not None:
-        rows = sampler.traverse(config["traverse"], **options)
-        return rows.flatten(0, 1), rows.shape[1]
-    options["truncation"] = config["truncation"]
-    steps, count = config["interpolate"], config["count"]
-    if steps is not None:
-        return sampler.interpolate(count, steps, **options), steps
-    return sampler.sample(count, batch_size=config["batch_size"], **options), None
+    turns, spec, count = sampler.labels(config["labels"]), sampler.spec, config["count"]
+    if config["traverse"] is not None or config["interpolate"] is not None:
+        if config["traverse"] is not None:
+            rows = sampler.traverse(config["traverse"], **options)
+            samples, columns = rows.flatten(0, 1), rows.shape[1]
+        else:
+            columns = config["interpolate"]
+            check_room("grid", count * columns, spec, out)  # all of it is drawn at once
+            samples = sampler.interpolate(count, columns, truncation=config["truncation"], **options)
+        labels = None if turns is None else [turns[i // columns % len(turns)] for i in range(len(samples))]
+        return Drawn(len(samples), iter([samples]), labels, spec, columns)
+    labels = None if turns is None else [turns[i % len(turns)] for i in range(count)] if count < 2**24 else turns
+    across, captions = None, None
+    if turns is not None and len(turns) <= min(count, _MOST_COLUMNS) and spec.class_names:
+        across, captions = len(turns), [sampler.class_name(label) or str(label) for label in turns]
+    return Drawn(count, _blocks(sampler, config), labels, spec, across, captions)
+
+
+def _blocks(sampler: Sampler, config: Plain) -> Iterator[Tensor]:
+    """The samples in their order, with a bar that shows how far they are."""
+    from tqdm import tqdm
+
+    draw = sampler.draw(seed=config["seed"], labels=config["labels"], truncation=config["truncation"])
+    count, size = config["count"], config["batch_size"]
+    with tqdm(total=count, unit="sample", disable=None, leave=False) as bar:
+        for start in range(0, count, size):
+            block = draw(start, min(count, start + size)).samples.float().cpu()
+            yield block
+            bar.update(len(block))
 
 
 def _check(config: Plain) -> None:
     """Raises UserError for values that have no meaning, before torch is imported."""
     check_fields("sample", config)
-    if config["traverse"] is not None:
-        for key in ("interpolate", "truncation"):
-            if config[key] is not None:
-                raise UserError(f"traverse={config['traverse']} and {key}={config[key]} are two pictures; choose one")
-    if config["format"] not in WRITERS:
-        hint = near(str(config["format"]), WRITERS)
-        raise UserError(f"format={config['format']} does not exist{hint}; choices are {', '.join(WRITERS)}")
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Samples ``[N, *spec.shape]``, their labels, and how many columns a grid of them has (None: as it comes)."""
-
-    samples: Tensor
-    labels: list[int] | None
-    spec: DataSpec
-    columns: int | None
-
-
-def _write_grid(drawn: Drawn, out: Path) -> None:
-    from adversaria.pictures import picture, save_picture
-
-    save_picture(out, picture(drawn.samples, drawn.spec, drawn.columns))
-
-
-def _write_png(drawn: Drawn, out: Path) -> None:
-    from adversaria.pictures import save_picture
-
-    digits = max(5, len(str(len(drawn.samples) - 1)))
-    for i, image in enumerate(drawn.spec.to_uint8(drawn.samples)):
-        label = "" if drawn.labels is None else f"_class{drawn.labels[i]}"
-        save_picture(out / f"{i:0{digits}d}{label}.png", image)
-
-
-def _write_npz(drawn: Drawn, out: Path) -> None:
-    import numpy as np
-
-    arrays = {"points": drawn.samples.numpy()}
-    if drawn.spec.modality == "image":
-        arrays = {"images": drawn.spec.to_uint8(drawn.samples).permute(0, 2, 3, 1).numpy()}
-    if drawn.labels is not None:
-        arrays["labels"] = np.asarray(drawn.labels, dtype=np.int64)
-    with open(out, "wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-
-#: how samples are written, and how the default name of the file (or folder) ends
-WRITERS: dict[str, tuple[Callable[[Drawn, Path], None], str]] = {
-    "grid": (_write_grid, ".png"),
-    "png": (_write_png, ""),
-    "npz": (_write_npz, ".npz"),
-}
+    for key in ("interpolate", "truncation"):
+        if config["traverse"] is not None and config[key] is not None:
+            raise UserError(
+                f"traverse={shown(config['traverse'])} and {key}={config[key]} are two pictures; choose one"
+            )
+    if config["format"] not in _FORMATS:
+        hint = near(config["format"], _FORMATS)
+        raise UserError(f"format={shown(config['format'])} does not exist{hint}; choices are {', '.join(_FORMATS)}")

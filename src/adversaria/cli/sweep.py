@@ -78,7 +78,8 @@ class Sweep(Callback):
             return
         self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         preset = OmegaConf.select(config, "hydra.sweeper.params") or {}
-        lines = [f"{key}={value}" for key, value in preset.items()] + list(config.hydra.overrides.task)
+        lines = [f"{key}={value}" for key, value in preset.items()]
+        lines += map(str, config.hydra.overrides.task._content)
         last = {line.get_key_element(): line for line in OverridesParser.create().parse_overrides(lines)}
         self.swept = [key for key, line in last.items() if line.is_sweep_override()]
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -16,7 +16,6 @@ from hydra.core.hydra_config import HydraConfig
 from adversaria.admission import Trust, brought_by_run
 from adversaria.cli import app, arguments
 from adversaria.cli.sweep import STOPPED, Sweep, pass_on
-from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain
 from adversaria.errors import UserError
 from adversaria.fields import check_train_config
@@ -34,7 +33,6 @@ EXIT = {"finished": 0, "stopped": STOPPED, "diverged": 1, "unhealthy": 1}
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()
     # Slurm signals helpers too, such as the workers of a loader, and also while the results are written: who has no
     # use for the signal must not die of it.
     if hasattr(signal, "SIGUSR1"):
@@ -63,7 +61,7 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
     config.pop("hydra", None)
     check_train_config(config)
     hydra_config, sweep = HydraConfig.get(), Sweep.current
-    cell = sweep.folder(hydra_config.overrides.task) if sweep and sweep.path else None
+    cell = sweep.folder(app.overrides_of_job()) if sweep and sweep.path else None
     swept = cell is not None
     _refuse_what_cannot_be(config, swept)
     inherited = os.environ.get("ADVERSARIA_RUN_DIR")  # from the process that started this one as a further rank
@@ -71,7 +69,7 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
     folder = inherited or config["run_dir"] or (str(cell) if cell else None)
     goes_on = config["run_dir"] is not None and _run(config["run_dir"]).exists
     trust = Trust(config["trust"], brought_by_run(typed) if goes_on else ())
-    config, choices = _settled(config, folder, hydra_config, trust)
+    config, choices = _settled(config, folder, trust)
     if cell and not _run(str(cell)).exists:
         folder = str(_twin(cell, config) or cell)
     if folder and not inherited and (code := _already_ended(_run(folder), config, swept)) is not None:
@@ -83,7 +81,7 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
         train(experiment, _run(folder or ""))
         return 0
     run = _run(folder) if folder else _new_run(hydra_config.runtime.choices)
-    with run.started(_stored(config), hydra_config.overrides.task):
+    with run.started(_stored(config), app.overrides_of_job()):
         code, stopped_by = _train(experiment, run, choices)
     if swept:
         pass_on(stopped_by)
@@ -92,14 +90,14 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
     return code
 
 
-def _settled(config: Plain, run_dir: str | None, hydra_config: object, trust: Trust) -> tuple[Plain, list[str]]:
+def _settled(config: Plain, run_dir: str | None, trust: Trust) -> tuple[Plain, list[str]]:
     """The config with what ``auto`` chooses, as the run at ``run_dir`` did if it is there; and lines that say it."""
     if not config.get("auto"):
         return config, []
     from adversaria.auto import settle
 
     stored = _run(run_dir).stored_config() if run_dir else None
-    return settle(config, hydra_config.overrides.task, stored, trust)  # type: ignore[attr-defined]
+    return settle(config, app.overrides_of_job(), stored, trust)
 
 
 def _train(experiment: Experiment, run: Run, choices: list[str]) -> tuple[int, str | None]:
@@ -230,6 +228,7 @@ def _summarise(result: Plain, run: Run) -> None:
         ("samples", pictures[-1] if pictures else None),
         ("checkpoint", run.path / result["checkpoint"] if result.get("checkpoint") else None),
         ("score", scores or None),
+        *(("no score", f"{name}: {why}") for name, why in (result.get("missing") or {}).items()),
         ("made by", in_short(result.get("fingerprint") or {}) if scores else None),
         ("memory", _memory(result.get("cost") or {})),
         ("run", run.path),

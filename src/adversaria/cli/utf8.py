@@ -7,6 +7,8 @@ import io
 import os
 import sys
 
+from adversaria.text import ESCAPED
+
 
 def use_utf8() -> None:
     """Starts the process again in Python's UTF-8 mode if the locale has another encoding.
@@ -26,4 +28,4 @@ def escape_on_screen() -> None:
     """Lets the screen show as an escape what its encoding, or any, does not have, such as a name that is not UTF-8."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a notebook's is another, and takes everything
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=ESCAPED)

@@ -6,7 +6,10 @@ climbing names, links, devices) is refused as a whole: such an archive is either
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
+import io
 import itertools
 import lzma
 import re
@@ -18,16 +21,28 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol, cast
 
 from adversaria.data.index import FileIndex, hidden, index_of
 from adversaria.errors import UserError
+from adversaria.text import shown
 
 ARCHIVE_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".zip")
 # No picture is this large; a few compressed kilobytes could otherwise swell until the memory is full.
 _LARGEST_FILE = 256 * 2**20
 _SAMPLED_BYTES = 2**20
 _KEPT_BYTES = 256 * 2**20
+# What reading a damaged archive raises; the last two where a header states an impossible size.
+_DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    zlib.error,
+    gzip.BadGzipFile,
+    EOFError,
+    OverflowError,
+    ValueError,
+)
 
 
 class StoredFile(NamedTuple):
@@ -56,6 +71,10 @@ class Tree(Protocol):
         """The ``wanted`` files in the order in which they are stored: one sequential pass."""
         ...
 
+    def heads(self, wanted: Collection[str], count: int) -> Iterator[tuple[str, bytes]]:
+        """The names of the ``wanted`` files and their first ``count`` bytes (empty where they cannot be read)."""
+        ...
+
 
 def open_tree(path: Path, kept_in: Path | None = None) -> Tree:
     """The folder or archive at ``path``.
@@ -71,7 +90,9 @@ def open_tree(path: Path, kept_in: Path | None = None) -> Tree:
     if path.is_dir():
         return FolderTree(path, kept_in)
     if not path.exists():
-        raise UserError(f"data.root={path} does not exist: give an existing folder or archive")
+        # Of a relative path nobody sees which folder it starts from.
+        place = "" if path.is_absolute() else f" in {shown(Path.cwd())}"
+        raise UserError(f"data.root={shown(path)} does not exist{place}: give an existing folder or archive")
     with _damage_reported(path):
         # Tar first: a tar file that ends with a stored zip file looks like a zip file too.
         if tarfile.is_tarfile(path):
@@ -79,7 +100,7 @@ def open_tree(path: Path, kept_in: Path | None = None) -> Tree:
         if zipfile.is_zipfile(path):
             return ZipTree(path)
     raise UserError(
-        f"data.root={path} is neither a folder nor a readable archive ({', '.join(ARCHIVE_ENDINGS)}): "
+        f"data.root={shown(path)} is neither a folder nor a readable archive ({', '.join(ARCHIVE_ENDINGS)}): "
         f"it may be cut off or of another kind"
     )
 
@@ -118,6 +139,15 @@ class FolderTree:
         for row, name in enumerate(self.index.names):
             if name in wanted:
                 yield self._file(name, int(self.index.sizes[row]))
+
+    def heads(self, wanted: Collection[str], count: int) -> Iterator[tuple[str, bytes]]:
+        """See `Tree`."""
+        for name in wanted:
+            try:
+                with (self.path / name).open("rb") as handle:
+                    yield name, handle.read(count)
+            except OSError:
+                yield name, b""
 
     def file(self, name: str) -> StoredFile:
         """One file, of whatever size it may be."""
@@ -165,8 +195,23 @@ class TarTree:
                     data = _extracted(tar, member) if member.size <= _LARGEST_FILE else None
                     yield StoredFile(name, member.size, partial(_bounded, data))
 
+    def heads(self, wanted: Collection[str], count: int) -> Iterator[tuple[str, bytes]]:
+        """See `Tree`."""
+        if self._kept is not None:
+            yield from ((name, self._kept[name][:count]) for name in wanted)
+            return
+        with _damage_reported(self.path):
+            for name, member, tar in self._members():
+                if name in wanted:
+                    yield name, _extracted(tar, member, count)
+
     def _members(self) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
-        with tarfile.open(self.path, "r|*") as tar:
+        # Not as tarfile's own stream, which reads on for ever when a header states more bytes than there are.
+        with (
+            self.path.open("rb") as stored,
+            _decompressed(stored) as content,
+            tarfile.open(fileobj=_Forwards(content), mode="r:") as tar,
+        ):
             for member in tar:
                 name = _safe_name(self.path, member.name)
                 if not (member.isreg() or member.isdir()):
@@ -196,8 +241,15 @@ class ZipTree:
         with _damage_reported(self.path), zipfile.ZipFile(self.path) as archive:
             for name, info in self._members(archive):
                 if name in wanted:
-                    data = archive.read(info) if info.file_size <= _LARGEST_FILE else None
+                    data = _first(archive, info, info.file_size) if info.file_size <= _LARGEST_FILE else None
                     yield StoredFile(name, info.file_size, partial(_bounded, data))
+
+    def heads(self, wanted: Collection[str], count: int) -> Iterator[tuple[str, bytes]]:
+        """See `Tree`."""
+        with _damage_reported(self.path), zipfile.ZipFile(self.path) as archive:
+            for name, info in self._members(archive):
+                if name in wanted:
+                    yield name, _first(archive, info, count)
 
     def _members(self, archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
         for info in archive.infolist():
@@ -209,10 +261,64 @@ class ZipTree:
                 yield name, info
 
 
-def _extracted(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+class _Forwards(io.BufferedIOBase):
+    """A file that tarfile reads from its begin to its end, in pieces of bounded size whatever the headers state."""
+
+    def __init__(self, content: IO[bytes]) -> None:
+        self._content = content
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next ``size`` bytes."""
+        if size is None or not 0 <= size <= _LARGEST_FILE + tarfile.RECORDSIZE:
+            raise tarfile.ReadError(f"a header states {size} bytes")
+        return self._content.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Passes over what lies between; past the end it stays there."""
+        if offset < self._content.tell():  # after a negative size the same header would come again and again
+            raise tarfile.ReadError("a header states a negative size")
+        try:
+            return self._content.seek(offset, whence)
+        except (OverflowError, ValueError, OSError) as error:
+            raise tarfile.ReadError(f"a header states {offset} bytes") from error
+
+    def tell(self) -> int:
+        """How many bytes lie before this place."""
+        return self._content.tell()
+
+
+@contextmanager
+def _decompressed(stored: IO[bytes]) -> Iterator[IO[bytes]]:
+    """The content of a compressed file, by how it begins; else the file itself."""
+    head = stored.read(6)
+    stored.seek(0)
+    if head.startswith(b"\x1f\x8b"):
+        with gzip.open(stored) as content:
+            yield cast("IO[bytes]", content)
+    elif head.startswith(b"BZh"):
+        with bz2.open(stored) as content:
+            yield content
+    elif head.startswith((b"\xfd7zXZ\0", b"]\0\0")):
+        with lzma.open(stored) as content:
+            yield content
+    else:
+        yield stored
+
+
+def _extracted(tar: tarfile.TarFile, member: tarfile.TarInfo, count: int | None = None) -> bytes:
     handle = tar.extractfile(member)
     assert handle is not None, "a regular file has bytes"
-    return handle.read()
+    wanted = member.size if count is None else min(count, member.size)
+    data = handle.read(wanted)
+    if len(data) < wanted:
+        raise tarfile.ReadError(f"it ends within {shown(member.name)}")
+    return data
+
+
+def _first(archive: zipfile.ZipFile, info: zipfile.ZipInfo, count: int) -> bytes:
+    """The first bytes of an entry; never more are unpacked, whatever the entry really holds."""
+    with archive.open(info) as handle:
+        return handle.read(min(count, info.file_size))
 
 
 def _bounded(data: bytes | None) -> bytes:
@@ -231,7 +337,7 @@ def _safe_name(archive: Path, raw: str) -> str:
 
 def _unsafe(archive: Path, name: str, what: str) -> UserError:
     return UserError(
-        f"data.root={archive} holds the unsafe entry {name!r} ({what}) and is not read: "
+        f"data.root={shown(archive)} holds the unsafe entry {shown(name)!r} ({what}) and is not read: "
         f"pack it again with plain files and folders only"
     )
 
@@ -240,7 +346,9 @@ def _sorted_unique(archive: Path, names: list[str]) -> list[str]:
     names.sort()
     for name, following in itertools.pairwise(names):
         if name == following:
-            raise UserError(f"data.root={archive} holds {name!r} twice: pack it again with one entry per file")
+            raise UserError(
+                f"data.root={shown(archive)} holds {shown(name)!r} twice: pack it again with one entry per file"
+            )
     return names
 
 
@@ -258,7 +366,11 @@ def _archive_fingerprint(path: Path) -> str:
 def _damage_reported(path: Path) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError) as error:
-        raise UserError(f"data.root={path} is damaged or cut off ({error}): fetch or pack it again") from error
+    except _DAMAGE as error:
+        raise UserError(
+            f"data.root={shown(path)} is damaged or cut off ({shown(error)}): fetch or pack it again"
+        ) from error
     except (NotImplementedError, RuntimeError) as error:  # zipfile's words for unknown compression and for encryption
-        raise UserError(f"data.root={path} cannot be read ({error}): pack it again without encryption") from error
+        raise UserError(
+            f"data.root={shown(path)} cannot be read ({shown(error)}): pack it again without encryption"
+        ) from error

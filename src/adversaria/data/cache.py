@@ -9,8 +9,9 @@ import math
 import os
 import shutil
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adversaria import files
+from adversaria.data.checksums import checksums, damaged
 from adversaria.data.images import Pixels
 from adversaria.data.record import forget, recorded
 from adversaria.errors import UserError
 
-try:
-    import fcntl
-except ImportError:  # not on Unix: two processes may do the work twice, but never harm each other
-    fcntl = None  # type: ignore[assignment]
-
 logger = logging.getLogger(__name__)
 
 # To be raised whenever the same key would lead to other pixels.
-FORMAT_VERSION = 1
-_SAMPLES, _LABELS, _META = "samples.u8", "labels.npy", "meta.json"
+FORMAT_VERSION = 2
+#: of the file that describes an entry
+META = "meta.json"
+_SAMPLES, _LABELS = "samples.u8", "labels.npy"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def default_folder(cache_dir: str | None) -> Path:
     return Path(cache_dir or os.environ.get("ADVERSARIA_CACHE") or "~/.cache/adversaria").expanduser()
 
 
-def get(folder: Path, name: str, key: dict[str, Any], write: Callable[[Path], Written]) -> Entry:
+def get(folder: Path, name: str, key: dict[str, Any], write: Callable[[Path], Written], of: str | None = None) -> Entry:
     """The entry for ``key`` in ``folder``; unless a sound one is there, ``write(path of the samples)`` makes it.
 
     Args:
@@ -77,6 +77,7 @@ def get(folder: Path, name: str, key: dict[str, Any], write: Callable[[Path], Wr
         key: plain values; other values, another entry.
         write: writes raw uint8 rows to the path it is given and returns what they are. After it was cut off it may be
             given the same path again, if it has left a record beside it (see `record`).
+        of: what it is made of, such as the folder of the images, for people; None: ``name``.
 
     Raises:
         UserError: the folder cannot be written to, or the disk is full.
@@ -91,7 +92,7 @@ def get(folder: Path, name: str, key: dict[str, Any], write: Callable[[Path], Wr
         with locked(folder / f".{place.name}.lock") as alone:
             # Another process may have made it while this one waited.
             if (entry := _open(place, key)) is None:
-                _build(place, key, write, alone)
+                _build(place, key, write, alone, name if of is None else of)
                 entry = _open(place, key)
     except OSError as error:
         raise UserError(
@@ -108,26 +109,30 @@ def locked(path: Path) -> Iterator[bool]:
 
     Gives False where the system or the file system knows no such locks.
     """
-    alone = fcntl is not None
-    with path.open("a") as handle:
-        if fcntl is not None:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                logger.info("waiting for another process that prepares the same data (%s)", path)
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            except OSError:
-                alone = False
+    alone = True
+    with ExitStack() as held:
+        try:
+            held.enter_context(files.locked(path))
+        except BlockingIOError:
+            logger.info("waiting for another process that prepares the same data (%s)", path)
+            held.enter_context(files.locked(path, wait=True))
+        except NotImplementedError:
+            alone = False
         yield alone
 
 
 def _open(place: Path, key: dict[str, Any]) -> Entry | None:
     """The entry at ``place`` if it is whole and belongs to ``key``, else None."""
     try:
-        meta = json.loads((place / _META).read_text("utf-8"))
+        meta = files.read_json(place / META)
+        if meta.pop("checksum", None) != _checksum(meta):
+            raise ValueError("its description is not what was written")
         shape = tuple(int(side) for side in meta["shape"])
         if meta["key"] != key or len(shape) != 4 or (place / _SAMPLES).stat().st_size != math.prod(shape):
             raise ValueError("its header does not fit")
+        for name, expected in meta["checksums"].items():
+            if damaged(place / name, expected):
+                raise ValueError(f"{name} is not what was written")
         samples = np.asarray(np.memmap(place / _SAMPLES, np.uint8, "r", shape=shape))
         labels = np.load(place / _LABELS, allow_pickle=False) if meta["labelled"] else None
         if labels is not None and (labels.shape != shape[:1] or labels.dtype != np.int64):
@@ -137,23 +142,24 @@ def _open(place: Path, key: dict[str, Any]) -> Entry | None:
     except FileNotFoundError:
         if place.exists():
             logger.warning("the cache entry %s is incomplete and is made again", place)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, UserError) as error:
         logger.warning("the cache entry %s is damaged (%s) and is made again", place, error)
     return None
 
 
-def _build(place: Path, key: dict[str, Any], write: Callable[[Path], Written], alone: bool) -> None:
+def _build(place: Path, key: dict[str, Any], write: Callable[[Path], Written], alone: bool, of: str) -> None:
     """Makes the entry; goes on from what a process that was killed has left, where this one is ``alone``."""
     unfinished = place.with_name(f".{place.name}.{'unfinished' if alone else uuid.uuid4().hex}.tmp")
     for leftover in place.parent.glob(f".{place.name}.*.tmp") if alone else ():
         if leftover != unfinished or not recorded(leftover):
             shutil.rmtree(leftover, ignore_errors=True)
-    unfinished.mkdir(exist_ok=True)
+    files.subfolder(unfinished.parent, unfinished.name)
     try:
         written = write(unfinished / _SAMPLES)
         samples = np.memmap(unfinished / _SAMPLES, np.uint8, "r", shape=written.shape)
-        meta = {
+        meta: dict[str, Any] = {
             "key": key,
+            "of": of,
             "shape": list(written.shape),
             "labelled": written.labels is not None,
             "splits": written.splits,
@@ -166,7 +172,11 @@ def _build(place: Path, key: dict[str, Any], write: Callable[[Path], Written], a
         del samples
         if written.labels is not None:
             np.save(unfinished / _LABELS, written.labels, allow_pickle=False)
-        (unfinished / _META).write_text(json.dumps(meta, indent=2), "utf-8")
+        meta["checksums"] = {
+            name: checksums(unfinished / name) for name in (_SAMPLES, _LABELS) if (unfinished / name).exists()
+        }
+        meta = json.loads(json.dumps(meta))  # as it will be read
+        files.write_json(unfinished / META, {**meta, "checksum": _checksum(meta)})
         forget(unfinished / _SAMPLES)
         for file in unfinished.iterdir():
             _sync(file)
@@ -180,6 +190,10 @@ def _build(place: Path, key: dict[str, Any], write: Callable[[Path], Written], a
         else:
             logger.info("what is decoded by now is kept for the next start, in %s", unfinished)
         raise
+
+
+def _checksum(meta: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
 
 
 def _move(unfinished: Path, place: Path) -> None:

@@ -23,10 +23,12 @@ from adversaria.data.layout import Layout
 from adversaria.data.pictures import Item, Pictures
 from adversaria.data.record import BuildRecord, forget
 from adversaria.errors import UserError
+from adversaria.text import shown
 
 logger = logging.getLogger(__name__)
 
 _TOLERATED_SHARE = 0.01
+_NAMED_FILES = 20
 # What one task of a worker takes: enough to hide the cost of passing it on, little enough to keep memory small.
 _CHUNK_IMAGES, _CHUNK_BYTES = 32, 4 * 2**20
 
@@ -76,7 +78,7 @@ def decode_all(
     _judge(unreadable, pictures.layout, where)
     if unreadable:
         forget(path)  # what follows moves rows
-    return _without(unreadable, pictures, path, (total, *decoder.shape))
+    return _without(unreadable, pictures, path, (total, *decoder.shape), deep=decoder.deep)
 
 
 class ColourFound(Exception):
@@ -91,6 +93,7 @@ class RowDecoder:
         self.channels = channels
         self.choose_channels = channels is None
         self.height_width: tuple[int, int] | None = None if size is None else (size, size)
+        self.deep = False  # whether files with more than 8 bits for each value were seen
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -109,15 +112,17 @@ class RowDecoder:
         """Takes the shape that is not given from the first readable image."""
         if self.height_width is not None and self.channels is not None:
             return
+        reason = ""
         for item in items:
             try:
                 image = item.image()
-            except Exception:  # it is counted and named when its turn comes
+            except Exception as error:  # it is counted and named when its turn comes
+                reason = reason or f"{type(error).__name__}: {error}"
                 continue
             self.channels = self.channels or (1 if image.mode == "L" else 3)
             self.height_width = self.height_width or (image.height, image.width)
             return
-        raise UserError(f"data.root={self.where} holds no readable image: all of them are damaged")
+        raise UserError(f"data.root={self.where} holds no readable image: all of them are damaged ({shown(reason)})")
 
     def take(self, shape: tuple[int, int, int]) -> None:
         """Makes rows of ``shape``, as it did before."""
@@ -133,6 +138,7 @@ class RowDecoder:
             image = item.image()
         except Exception as error:  # Pillow's plugins raise anything from SyntaxError to struct.error
             return f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
+        self.deep |= bool(image.info.get("deep"))
         if self.choose_channels and self.channels == 1 and image.mode != "L":
             raise ColourFound
         image = images.fit(image, self.size, self.fit)
@@ -215,7 +221,7 @@ def _judge(unreadable: dict[int, str], layout: Layout, where: str) -> None:
     """Names the unreadable images; refuses the data set when they are too many."""
     if not unreadable:
         return
-    named = [f"{layout.names[position]} ({reason})" for position, reason in sorted(unreadable.items())]
+    named = [f"{shown(layout.names[position])} ({shown(reason)})" for position, reason in sorted(unreadable.items())]
     total = len(layout.names)
     if len(unreadable) > _TOLERATED_SHARE * total:
         few = ", ".join(named[:3]) + (", ..." if len(named) > 3 else "")
@@ -223,10 +229,17 @@ def _judge(unreadable: dict[int, str], layout: Layout, where: str) -> None:
             f"data.root={where}: {len(unreadable):,} of {total:,} images are unreadable, more than "
             f"{_TOLERATED_SHARE:.0%}: replace or remove them: {few}"
         )
-    logger.warning("%d of %s images are unreadable and left out: %s", len(unreadable), f"{total:,}", ", ".join(named))
+    logger.warning(
+        "%d of %s images are unreadable and left out: %s",
+        len(unreadable),
+        f"{total:,}",
+        ", ".join(named[:_NAMED_FILES]) + (", ..." if len(named) > _NAMED_FILES else ""),
+    )
 
 
-def _without(unreadable: dict[int, str], pictures: Pictures, path: Path, shape: tuple[int, int, int, int]) -> Written:
+def _without(
+    unreadable: dict[int, str], pictures: Pictures, path: Path, shape: tuple[int, int, int, int], *, deep: bool
+) -> Written:
     """Closes the gaps that unreadable images left, and describes the rest."""
     layout = pictures.layout
     readable = np.ones(shape[0], dtype=bool)
@@ -253,5 +266,5 @@ def _without(unreadable: dict[int, str], pictures: Pictures, path: Path, shape: 
         shape=(kept, *shape[1:]),
         labels=None if layout.labels is None else layout.labels[readable],
         splits=splits,
-        info={"class_names": layout.class_names, "encoding": pictures.encoding, "notes": notes},
+        info={"class_names": layout.class_names, "encoding": pictures.encoding, "notes": notes, "deep": deep},
     )

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from adversaria.data import cache
 from adversaria.data.archive import open_tree
 from adversaria.data.decoding import RowDecoder, decode_all
+from adversaria.data.doubts import doubts
 from adversaria.data.images import Fit
 from adversaria.data.labels_file import layout_of
 from adversaria.data.module import DataModule, Loaded
@@ -22,6 +23,7 @@ from adversaria.data.storage import Split, Storage
 from adversaria.data.survey import Survey, survey
 from adversaria.errors import UserError
 from adversaria.ranges import Amount, Count, Seed, Side, Width
+from adversaria.text import shown
 from adversaria.types import DataSpec
 
 _LARGEST_SIZE = 8192
@@ -50,6 +52,8 @@ class ImageData(DataModule):
         channels: 1 (grey) or 3 (RGB); None takes 1 if all images are grey, else 3.
         fit: ``crop`` to the largest centred square and resize, ``resize`` both sides independently, or ``pad``
             with black up to ``size``.
+        white: the stored value that becomes white (255), where files do not use the whole range of their type, such as
+            4095 for 12-bit values in 16-bit files; None: 255, and 65535 for more than 8 bits.
         mirror: flips each image left to right with probability 1/2, in the training step.
         cache_dir: None takes the environment's ``ADVERSARIA_CACHE``, else ``~/.cache/adversaria``.
         limit: train on the first so many images of a fixed shuffled order, which are then held in memory.
@@ -74,6 +78,7 @@ class ImageData(DataModule):
         seed: Seed,
         root: str | None = None,
         download: bool = False,
+        white: Count | None = None,
     ) -> None:
         super().__init__(name=name, batch_size=batch_size, storage=storage, num_workers=num_workers, seed=seed)
         if size is not None and not 1 <= size <= _LARGEST_SIZE:
@@ -82,12 +87,15 @@ class ImageData(DataModule):
             raise UserError(f"data.channels={channels}: give 1 (grey), 3 (RGB) or null (as the images are)")
         if fit not in get_args(Fit):
             raise UserError(f"data.fit={fit}: give one of {', '.join(get_args(Fit))}")
+        if white is not None and not 1 <= white < 2**31:
+            raise UserError(f"data.white={white}: give the stored value that is white, from 1 to {2**31 - 1}, or null")
         if limit is not None and limit < 1:
             raise UserError(f"data.limit={limit}: give at least 1, or null for all images")
         self.root = None if root is None else Path(root).expanduser()
         self.size = size
         self.channels = channels
         self.fit: Fit = fit
+        self.white = white
         self.mirror = mirror
         self.cache_folder = cache.default_folder(cache_dir)
         self.limit = limit
@@ -107,17 +115,24 @@ class ImageData(DataModule):
         Raises:
             UserError: as `load`.
         """
-        return survey(self._open_source().pictures(), str(self.root or self.name), self.limit)
+        return survey(self._open_source().pictures(), shown(self.root or self.name), self.limit)
 
     def load(self) -> Loaded:
         """Opens the cached images, after decoding them if need be; or the files, to be decoded as they are used."""
         source = self._open_source()
-        key = {"source": source.fingerprint, "size": self.size, "channels": self.channels, "fit": self.fit}
+        key: dict[str, Any] = {
+            "source": source.fingerprint,
+            "size": self.size,
+            "channels": self.channels,
+            "fit": self.fit,
+        }
+        if self.white is not None:
+            key["white"] = self.white
         if self.storage == "files":
-            decoder = RowDecoder(self.size, self.channels, self.fit, str(self.root or self.name))
+            decoder = RowDecoder(self.size, self.channels, self.fit, shown(self.root or self.name))
             entry = undecoded(source.pictures(), decoder, key)
         else:
-            entry = cache.get(self.cache_folder, self.name, key, partial(self._decode, source))
+            entry = cache.get(self.cache_folder, self.name, key, partial(self._decode, source), self._place())
         _, height, width, channels = entry.samples.shape
         class_names = entry.info["class_names"]
         num_classes = None if class_names is None else len(class_names)
@@ -128,17 +143,23 @@ class ImageData(DataModule):
         }
         if self.limit is not None:
             splits["train"] = self._limited(splits["train"], self.limit)
+        notes = [*entry.info["notes"], *doubts(splits["train"], class_names, deep=bool(entry.info.get("deep")))]
         identities = {which: self._identity(which, len(split), entry) for which, split in splits.items()}
-        return Loaded(spec, splits, identities, class_names, entry.info["notes"])
+        return Loaded(spec, splits, identities, class_names, notes)
 
     def _open_source(self) -> Source:
         try:
             return self.source()
         except OSError as error:
-            raise UserError(f"data.root={self.root} cannot be read ({error}): check the path and its rights") from error
+            raise UserError(
+                f"data.root={shown(self.root)} cannot be read ({shown(error)}): check the path and its rights"
+            ) from error
+
+    def _place(self) -> str:
+        return self.name if self.root is None else shown(self.root.resolve(), 1000)
 
     def _decode(self, source: Source, path: Path) -> cache.Written:
-        where = str(self.root or self.name)
+        where = shown(self.root or self.name)
         pictures = source.pictures()
         return decode_all(pictures, path, size=self.size, channels=self.channels, fit=self.fit, where=where)
 
@@ -180,7 +201,7 @@ class ImageFolder(ImageData):
         root, tree = self.root, open_tree(self.root, self.cache_folder)
 
         def pictures() -> Pictures:
-            return from_tree(tree, layout_of(tree, str(root)), self.size, original=True)
+            return from_tree(tree, layout_of(tree, shown(root)), self.size, self.white, original=True)
 
         # The number changes when the same files get other labels.
-        return Source(f"2 {tree.fingerprint()}", pictures)
+        return Source(f"3 {tree.fingerprint()}", pictures)

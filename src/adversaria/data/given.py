@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adversaria.data.doubts import doubts
 from adversaria.data.folder import ImageFolder
 from adversaria.data.images import Pixels
+from adversaria.data.labels_file import LARGEST_CLASS
 from adversaria.data.module import DataModule, Loaded
-from adversaria.data.storage import Split
+from adversaria.data.storage import Split, memory_limit
 from adversaria.errors import UserError
+from adversaria.text import as_file_name, shown
 from adversaria.types import DataSpec
 
 #: names of the images' and of the labels' array in a .npz, ours first, then those that NumPy gives nameless ones
@@ -35,6 +40,7 @@ class ImageArrays(DataModule):
     def __init__(self, *, name: str, root: str) -> None:
         super().__init__(name=name, batch_size=1, storage="memory", num_workers=0, seed=0)
         self.root = Path(root).expanduser()
+        self._where = f"data.root={shown(self.root)}"
 
     def load(self) -> Loaded:
         """Reads the file.
@@ -47,6 +53,7 @@ class ImageArrays(DataModule):
         labels = self._labels(next((arrays[name] for name in _LABELS if name in arrays), None), len(images))
         count, height, width, channels = images.shape
         classes = None if labels is None else [str(k) for k in range(int(labels.max()) + 1)]
+        notes = doubts(Split(images, labels), classes)
         spec = DataSpec((channels, height, width), None if classes is None else len(classes), (-1.0, 1.0), "image")
         digest = hashlib.sha256(images.tobytes())
         digest.update(b"" if labels is None else labels.tobytes())
@@ -59,25 +66,52 @@ class ImageArrays(DataModule):
             "fit": "resize",  # as of a folder whose images keep their size
             "content": digest.hexdigest(),
         }
-        return Loaded(spec, {"train": Split(images, labels)}, {"train": identity}, classes)
+        return Loaded(spec, {"train": Split(images, labels)}, {"train": identity}, classes, notes)
 
     def _read(self) -> Mapping[str, NDArray[Any]]:
+        """The arrays that are used, once their headers are known to state no more than there is and memory holds."""
         try:
-            content = np.load(self.root, allow_pickle=False)
-            return {"images": content} if isinstance(content, np.ndarray) else dict(content)
+            if not zipfile.is_zipfile(self.root):
+                # Mapped: a header that states more than the file holds then fails, instead of taking memory.
+                return {"images": np.load(self.root, mmap_mode="r", allow_pickle=False)}
+            with zipfile.ZipFile(self.root) as archive:
+                stored = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+                wanted = [next((n for n in names if n in stored), None) for names in (_IMAGES, _LABELS)]
+                return {name: self._array(archive, stored[name]) for name in wanted if name is not None}
+        except UserError:
+            raise
         except FileNotFoundError as error:
-            raise UserError(f"data.root={self.root} does not exist: give an existing file") from error
+            place = "" if self.root.is_absolute() else f" in {shown(Path.cwd())}"
+            raise UserError(f"{self._where} does not exist{place}: give an existing file") from error
         except Exception as error:  # whatever zipfile, its decompressors and NumPy make of damaged bytes
-            raise UserError(f"data.root={self.root} is damaged or no array file ({error}): write it again") from error
+            raise UserError(f"{self._where} is damaged or no array file ({shown(error)}): write it again") from error
+
+    def _array(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+        limit = memory_limit() // 2
+        with archive.open(info) as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+            nbytes = math.prod(shape) * dtype.itemsize
+            if nbytes != info.file_size - file.tell():
+                raise ValueError(f"{info.filename} states {nbytes:,} bytes and holds {info.file_size - file.tell():,}")
+        if nbytes > limit:
+            raise UserError(
+                f"{self._where} unpacks to {nbytes / 2**30:,.1f} GiB, more than half of the memory "
+                f"({2 * limit / 2**30:,.1f} GiB): give a folder of images, or fewer"
+            )
+        with archive.open(info) as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
 
     def _channels_last(self, images: NDArray[Any] | None) -> Pixels:
         """``[N, H, W, C]`` with C of 1 or 3."""
         if images is None:
-            raise UserError(f"data.root={self.root} holds no array named images: save one with numpy.savez(images=...)")
+            raise UserError(f"{self._where} holds no array named images: save one with numpy.savez(images=...)")
         if images.dtype != np.uint8:
-            problem = "NaN or infinite values" if not np.isfinite(images).all() else f"values of type {images.dtype}"
+            whole = images.dtype.kind != "f" or bool(np.isfinite(images).all())
+            problem = f"values of type {images.dtype}" if whole else "NaN or infinite values"
             raise UserError(
-                f"data.root={self.root} holds {problem}, whose range nobody can know: save uint8 images of 0 to 255"
+                f"{self._where} holds {problem}, whose range nobody can know: save uint8 images of 0 to 255"
             )
         if images.ndim == 3:
             images = images[..., None]
@@ -85,7 +119,7 @@ class ImageArrays(DataModule):
             images = images.transpose(0, 2, 3, 1)
         if images.ndim != 4 or images.shape[3] not in (1, 3) or not images.size:
             raise UserError(
-                f"data.root={self.root} holds an array of shape {list(images.shape)}: images are [N, H, W, C] with 1 or"
+                f"{self._where} holds an array of shape {list(images.shape)}: images are [N, H, W, C] with 1 or"
                 " 3 channels"
             )
         return np.ascontiguousarray(images)
@@ -95,8 +129,12 @@ class ImageArrays(DataModule):
             return None
         if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0:
             raise UserError(
-                f"data.root={self.root} holds labels of shape {list(labels.shape)} and type {labels.dtype}: give one"
+                f"{self._where} holds labels of shape {list(labels.shape)} and type {labels.dtype}: give one"
                 f" class number for each of {count} images"
+            )
+        if labels.max() > LARGEST_CLASS:
+            raise UserError(
+                f"{self._where} holds the label {labels.max()}: classes are numbers from 0 to {LARGEST_CLASS}"
             )
         return labels.astype(np.int64)
 
@@ -113,7 +151,8 @@ def images_at(path: str, *, key: str, cache_dir: str | None = None) -> DataModul
         UserError: nothing there, no images, images of several sizes, damaged files, and the like.
     """
     data: DataModule
-    name = f"{key}-{Path(path).resolve().name.partition('.')[0]}"  # never that of a data set with its own classifier
+    stem = as_file_name(Path(path).resolve().name.partition(".")[0])
+    name = f"{key}-{stem}"  # never that of a data set with its own classifier
     if Path(path).suffix in (".npy", ".npz"):
         data = ImageArrays(name=name, root=path)
     else:

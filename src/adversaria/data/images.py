@@ -34,38 +34,52 @@ def extensions() -> frozenset[str]:
     return frozenset(ending for ending, name in Image.registered_extensions().items() if name in formats())
 
 
-def decode(data: bytes, size: int | None = None) -> Image.Image:
+def decode(data: bytes, size: int | None = None, white: int | None = None) -> Image.Image:
     """The picture in ``data``, upright and opaque, in mode ``L`` (grey) or ``RGB``.
 
-    Orientation follows EXIF. Transparency is composited over white. 16-bit grey is scaled linearly, 65535 to 255.
-    CMYK and palettes become RGB. Of an animation the first frame counts.
+    Orientation follows EXIF. Transparency is composited over white. Values are scaled linearly, ``white`` to 255; of
+    grey values with more than 8 bits the picture's ``info`` holds ``deep``. CMYK and palettes become RGB. Of an
+    animation the first frame counts.
 
     Args:
         data: a whole file in one of `formats`.
         size: the side wanted in the end; a much larger JPEG is then decoded at a reduced scale, which is faster.
+        white: the stored value that is white, above which all is; None: 255, and 65535 for more than 8 bits.
 
     Raises:
-        Exception: whatever Pillow raises for a damaged file (many types), and ValueError for floating-point values.
+        Exception: whatever Pillow raises for a damaged file (many types), and ValueError for values out of range and
+            for floating-point values that are not finite or have no ``white``.
     """
-    image = Image.open(io.BytesIO(data), formats=formats())
+    image: Image.Image = Image.open(io.BytesIO(data), formats=formats())
     if size is not None:
         image.draft(None, (_DRAFT_MARGIN * size, _DRAFT_MARGIN * size))
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
-    if image.mode == "F":
-        raise ValueError("its values are floating-point numbers")
-    if image.mode.startswith("I"):
-        return _from_16_bit(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _from_deep(image, white)
     if image.has_transparency_data:
-        return _over_white(image)
-    return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
+        image = _over_white(image)
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    if white is None or white == 255:
+        return image
+    table = [min(255, (value * 255 + white // 2) // white) for value in range(256)]
+    return image.point(table * len(image.getbands()))
 
 
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("its values exceed 16 bits")
-    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+def _from_deep(image: Image.Image, white: int | None) -> Image.Image:
+    """Grey values of more than 8 bits, or floating-point ones, as bytes."""
+    values = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("its values are NaN or infinite")
+    if white is None and image.mode == "F":
+        raise ValueError("its values are floating-point numbers: set data.white to the one that is white")
+    if white is None and (values.min() < 0 or values.max() > 65535):
+        raise ValueError("its values exceed 16 bits: set data.white to the one that is white")
+    scaled = np.floor(np.clip(values * (255 / (white or 65535)) + 0.5, 0, 255))
+    picture = Image.fromarray(scaled.astype(np.uint8))
+    picture.info["deep"] = True
+    return picture
 
 
 def _over_white(image: Image.Image) -> Image.Image:

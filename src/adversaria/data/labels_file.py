@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 
 from adversaria.data.archive import Tree
-from adversaria.data.layout import Layout, arrange, image_names
+from adversaria.data.found import find_images
+from adversaria.data.images import extensions
+from adversaria.data.layout import Layout, arrange
 from adversaria.errors import UserError
+from adversaria.text import shown
 
 NAME = "dataset.json"
+#: ImageNet-21k has 21,841; a far larger number is no class, and its networks would not fit into any memory
+LARGEST_CLASS = 99_999
 
 
 def layout_of(tree: Tree, where: str) -> Layout:
@@ -30,27 +35,36 @@ def layout_of(tree: Tree, where: str) -> Layout:
         UserError: as `layout.arrange`; or the file is damaged, has no label for an image, or labels that are no
             classes.
     """
-    names = tree.names()
-    images = image_names(names)
-    found = [name for name in names if name.rsplit("/", 1)[-1] == NAME]
+    named = [name for name in tree.names() if name.rsplit("/", 1)[-1] == NAME]
+    found = find_images(tree, named)
+    images = found.images
+    if not images:
+        raise UserError(
+            f"data.root={shown(where)} holds no images ({', '.join(sorted(extensions()))}): is it the right folder?"
+            + "".join(f" ({note})" for note in found.notes())
+        )
     # Whatever folders lie around everything, it is about all images.
-    path = next((name for name in found if all(image.startswith(name.removesuffix(NAME)) for image in images)), None)
-    content = None if path is None or not images else _read(tree, path, where)
+    path = next((name for name in named if all(image.startswith(name.removesuffix(NAME)) for image in images)), None)
+    content = None if path is None else _read(tree, path, where)
     if path is None or content is None:
-        return arrange(names, where)
+        return arrange(images, where, found.notes())
     prefix = path.removesuffix(NAME)
     splits = {"train": len(images)}
     if content["labels"] is None:
-        return Layout(images, splits, None, None)
+        return Layout(images, splits, None, None, found.notes())
     classes = _classes(content["labels"], where)
     labels = []
     for name in images:
         if (label := classes.get(name.removeprefix(prefix))) is None:
-            raise UserError(f"data.root={where}: {path} has no label for {name}; write it again for these images")
+            raise UserError(
+                f"data.root={where}: {shown(path)} has no label for {shown(name)}; write it again for these images"
+            )
         labels.append(label)
     class_names = [str(label) for label in range(max(labels) + 1)]
     absent = len(classes) - len(images)
-    notes = [f"{absent:,} labels in {path} are of images that are not there"] if absent else []
+    notes = found.notes()
+    if absent:
+        notes.append(f"{absent:,} labels in {shown(path)} are of images that are not there")
     return Layout(images, splits, np.array(labels, dtype=np.int64), class_names, notes)
 
 
@@ -60,7 +74,9 @@ def _read(tree: Tree, path: str, where: str) -> Mapping[str, Any] | None:
     try:
         content = json.loads(file.read())
     except (ValueError, RecursionError) as error:
-        raise UserError(f"data.root={where}: {path} is no valid JSON ({error}); remove it or write it again") from error
+        raise UserError(
+            f"data.root={where}: {shown(path)} is no valid JSON ({shown(error)}); remove it or write it again"
+        ) from error
     return content if isinstance(content, dict) and "labels" in content else None
 
 
@@ -69,15 +85,11 @@ def _classes(labels: Any, where: str) -> dict[str, int]:
     classes: dict[str, int] = {}
     for entry in labels if isinstance(labels, list) else [labels]:
         match entry:
-            case [str(name), int(label)] if 0 <= label <= _LARGEST_CLASS and not isinstance(label, bool):
+            case [str(name), int(label)] if 0 <= label <= LARGEST_CLASS and not isinstance(label, bool):
                 classes[name.replace("\\", "/")] = label
             case _:
                 raise UserError(
-                    f"data.root={where}: {NAME} has the label {str(entry)[:60]}, but a label is a name and a class from"
-                    f" 0 to {_LARGEST_CLASS}; write the class numbers into it"
+                    f"data.root={where}: {NAME} has the label {shown(entry, 60)}, but a label is a name and a class"
+                    f" from 0 to {LARGEST_CLASS}; write the class numbers into it"
                 )
     return classes
-
-
-# ImageNet-21k has 21,841; a far larger number is no class, and its networks would not fit into any memory.
-_LARGEST_CLASS = 99_999

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -15,6 +15,7 @@ from adversaria.data.storage import Split, Storage, choose, endless
 from adversaria.data.stream import EpochStream, StepIndices
 from adversaria.errors import UserError
 from adversaria.ranges import Amount, Count, Seed
+from adversaria.text import check_name
 from adversaria.types import Batch, DataSpec
 
 SplitName: TypeAlias = Literal["train", "test"]
@@ -64,6 +65,7 @@ class DataModule(LightningDataModule):
 
     def __init__(self, *, name: str, batch_size: Count, storage: Storage, num_workers: Amount, seed: Seed) -> None:
         super().__init__()
+        check_name("data.name", name)  # it becomes part of paths
         if batch_size < 1:
             raise UserError(f"data.batch_size={batch_size}: give at least 1")
         if num_workers < 0:
@@ -108,6 +110,9 @@ class DataModule(LightningDataModule):
                 f"data.batch_size={self.batch_size} is larger than the {count:,} training samples of {self.name}: "
                 f"set data.batch_size={count} or less"
             )
+        if loaded.class_names is not None:  # they stay with the model
+            spec = replace(loaded.spec, class_names=tuple(loaded.class_names))
+            loaded = replace(loaded, spec=spec)
         self._loaded = loaded
 
     @property

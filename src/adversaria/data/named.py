@@ -20,6 +20,7 @@ from adversaria.data.layout import Layout, image_names
 from adversaria.data.pictures import Pictures, from_arrays, from_tree
 from adversaria.downloads import require_download
 from adversaria.errors import UserError
+from adversaria.text import shown
 
 _FETCH_AGAIN = "fetch the data set again"
 
@@ -90,7 +91,7 @@ class TorchvisionData(ImageData):
                 f"data.root={tree.path} holds neither images nor torchvision's files for {self.name} "
                 f"({self.files[0]}, ...): is it the right folder?"
             )
-        return from_tree(tree, layout_of(tree, str(tree.path)), self.size)
+        return from_tree(tree, layout_of(tree, shown(tree.path)), self.size, self.white)
 
     def _own_layout(self, names: Sequence[str]) -> str | None:
         """The folders around torchvision's files (such as ``data/``), or None if the files are not all there."""
@@ -226,7 +227,7 @@ class CelebA(TorchvisionData):
         if prefix is None:
             return super().pictures(tree)
         (partition,) = [file.read().decode() for file in tree.files({prefix + self.files[0]})]
-        return from_tree(tree, _partitioned(names, partition, str(tree.path)), self.size, original=True)
+        return from_tree(tree, _partitioned(names, partition, shown(tree.path)), self.size, self.white, original=True)
 
     def _download(self, root: Path) -> None:
         self._torchvision()(root, split="all", download=True)

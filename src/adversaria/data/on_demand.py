@@ -16,6 +16,7 @@ from adversaria.data.decoding import ColourFound, RowDecoder
 from adversaria.data.images import Pixels
 from adversaria.data.pictures import Item, Pictures
 from adversaria.errors import UserError
+from adversaria.text import shown
 
 
 class DecodedOnDemand:
@@ -77,13 +78,13 @@ class DecodedOnDemand:
             row = self._decoder.row(self._item(position))
         except ColourFound as error:
             raise UserError(
-                f"data.root={self._decoder.where}: {self._name(position)} has colours, the first image has none: "
+                f"data.root={self._decoder.where}: {shown(self._name(position))} has colours, the first image none: "
                 f"set data.channels=3"
             ) from error
         if isinstance(row, str):
             raise UserError(
-                f"data.root={self._decoder.where}: {self._name(position)} is unreadable ({row}): replace or remove it, "
-                f"or set data.storage=auto, which leaves out single ones"
+                f"data.root={self._decoder.where}: {shown(self._name(position))} is unreadable ({shown(row)}): "
+                f"replace or remove it, or set data.storage=auto, which leaves out single ones"
             )
         return row
 
@@ -106,6 +107,7 @@ def undecoded(pictures: Pictures, decoder: RowDecoder, key: dict[str, Any]) -> E
     layout = pictures.layout
     count = len(layout.names)
     decoder.settle(map(pictures.item, range(count)))
+    decoder.row(pictures.item(0))  # which tells whether the files have more than 8 bits
     ends = itertools.accumulate(layout.splits.values(), initial=0)
     content = f"files {hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()}"
     return Entry(
@@ -113,5 +115,10 @@ def undecoded(pictures: Pictures, decoder: RowDecoder, key: dict[str, Any]) -> E
         labels=layout.labels,
         splits=dict(zip(layout.splits, itertools.pairwise(ends), strict=True)),
         content=dict.fromkeys(layout.splits, content),
-        info={"class_names": layout.class_names, "encoding": pictures.encoding, "notes": layout.notes},
+        info={
+            "class_names": layout.class_names,
+            "encoding": pictures.encoding,
+            "notes": layout.notes,
+            "deep": decoder.deep,
+        },
     )

@@ -71,38 +71,41 @@ def from_arrays(
     return Pictures(Layout(names, counts, labels, class_names, list(notes)), items, sizes)
 
 
-def from_tree(tree: Tree, layout: Layout, size: int | None, *, original: bool = False) -> Pictures:
+def from_tree(
+    tree: Tree, layout: Layout, size: int | None, white: int | None = None, *, original: bool = False
+) -> Pictures:
     """Pictures from the image files of a folder or archive.
 
     Args:
         tree: where the files are.
         layout: of those files.
         size: the side wanted in the end (see `images.decode`).
+        white: the stored value that is white (see `images.decode`).
         original: whether these files are the data set as it was published.
     """
 
     def items() -> Iterator[Item]:
         positions = {name: position for position, name in enumerate(layout.names)}
         for file in tree.files(positions):
-            yield Item(positions[file.name], file.size, partial(_decode_file, file, size))
+            yield Item(positions[file.name], file.size, partial(_decode_file, file, size, white))
 
     def sizes(rows: Collection[int]) -> Iterator[tuple[int, int] | None]:
         for file in tree.files({layout.names[row] for row in rows}):
             yield _size_of(file)
 
     ending = Path(layout.names[0]).suffix.lower()
-    encoding = None if original else Image.registered_extensions()[ending].lower()
-    item = partial(_item, tree, Names.of(layout.names), size) if isinstance(tree, FolderTree) else None
+    encoding = None if original else Image.registered_extensions().get(ending, "without an ending").lower()
+    item = partial(_item, tree, Names.of(layout.names), size, white) if isinstance(tree, FolderTree) else None
     return Pictures(layout, items, sizes, encoding, item)
 
 
-def _item(tree: FolderTree, names: Names, size: int | None, row: int) -> Item:
+def _item(tree: FolderTree, names: Names, size: int | None, white: int | None, row: int) -> Item:
     file = tree.file(names[row])
-    return Item(row, file.size, partial(_decode_file, file, size))
+    return Item(row, file.size, partial(_decode_file, file, size, white))
 
 
-def _decode_file(file: StoredFile, size: int | None) -> Image.Image:
-    return images.decode(file.read(), size)
+def _decode_file(file: StoredFile, size: int | None, white: int | None) -> Image.Image:
+    return images.decode(file.read(), size, white)
 
 
 def _size_of(file: StoredFile) -> tuple[int, int] | None:

@@ -183,7 +183,7 @@ def gathered(rows: Iterable[Row], every: int) -> Iterable[Reading]:
 
 def default_health() -> Plain:
     """The node of ``conf/callbacks/health.yaml``."""
-    node: Plain = yaml.safe_load((conf_dir() / "callbacks" / "health.yaml").read_text())["health"]
+    node: Plain = yaml.safe_load((conf_dir() / "callbacks" / "health.yaml").read_text("utf-8"))["health"]
     return node
 
 

@@ -7,7 +7,7 @@ from adversaria.metrics.feature_metrics import FeatureMetrics
 from adversaria.metrics.fidelity import CLIPExtractor, DINOv2Extractor, InceptionExtractor, VGG16Extractor
 from adversaria.metrics.memorisation import Memorisation
 from adversaria.metrics.modes import ModeCoverage
-from adversaria.metrics.protocol import BLOCK, Draw, Extractor, LoadsForData, Metrics
+from adversaria.metrics.protocol import BLOCK, Draw, Extractor, LoadsForData, Metrics, Scores, Undefined, missing_of
 from adversaria.metrics.stacked_modes import StackedModes
 from adversaria.metrics.usefulness import Usefulness
 
@@ -24,7 +24,10 @@ __all__ = [
     "Memorisation",
     "Metrics",
     "ModeCoverage",
+    "Scores",
     "StackedModes",
+    "Undefined",
     "Usefulness",
     "VGG16Extractor",
+    "missing_of",
 ]

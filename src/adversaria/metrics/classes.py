@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from adversaria.metrics.frechet import RunningGaussian, frechet_distance, symmetric_root
+from adversaria.metrics.protocol import Undefined
 
 
 def class_accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -35,19 +36,28 @@ def missing_classes(fake: Tensor, real: Tensor) -> float:
     return float(((real > 0) & (fake == 0)).sum())
 
 
-def intra_frechet(fake: Tensor, fake_labels: Tensor, real: Tensor, real_labels: Tensor) -> float:
+def intra_frechet(
+    fake: Tensor, fake_labels: Tensor, real: Tensor, real_labels: Tensor, names: Sequence[str] | None = None
+) -> float:
     """The mean over classes of the Fréchet distance between fakes and reals of a class (Miyato & Koyama 2018, "cGANs
-    with Projection Discriminator", section 4: intra FID); NaN if a class has fewer than two of either.
+    with Projection Discriminator", section 4: intra FID).
 
     Args:
         fake, real: features ``[N, F]`` and ``[M, F]``.
         fake_labels, real_labels: ``[N]`` and ``[M]``; the classes are those of the reals.
+        names: of the classes, for the message.
+
+    Raises:
+        Undefined: a class has fewer than two of either, and so no covariance.
     """
     distances = []
     for label in real_labels.unique():  # type: ignore[no-untyped-call]
         fakes, reals = fake[fake_labels == label], real[real_labels == label]
         if min(len(fakes), len(reals)) < 2:
-            return math.nan
+            raise Undefined(
+                f"class {names[int(label)] if names else int(label)} has {len(reals)} of {len(real)} reals and "
+                f"{len(fakes)} of {len(fake)} fakes, and each class needs 2 of both"
+            )
         gaussian = RunningGaussian(real.shape[1])
         gaussian.update(reals)
         distances.append(frechet_distance(fakes, gaussian.mean, symmetric_root(gaussian.covariance)))

@@ -19,7 +19,7 @@ from adversaria.metrics.frechet import frechet_distance
 from adversaria.metrics.inception_score import inception_score
 from adversaria.metrics.kernel import kernel_distance
 from adversaria.metrics.neighbours import neighbour_scores
-from adversaria.metrics.protocol import BLOCK, Draw, Extractor, LoadsForData
+from adversaria.metrics.protocol import BLOCK, Draw, Extractor, LoadsForData, Scores, Undefined
 from adversaria.metrics.reference import Reference, reference_statistics
 from adversaria.metrics.store import default_cache_dir
 from adversaria.ranges import Count
@@ -146,7 +146,7 @@ class FeatureMetrics:
         data, _ = self._prepared()
         with untouched_rng(device):
             fakes = embed_fakes(self.extractor, draw, data.spec, self.count, self.batch_size, device)
-            return from_rank_zero(self._scores(fakes) if is_rank_zero() else {})
+            return from_rank_zero(self._scores(fakes) if is_rank_zero() else Scores())
 
     def fingerprint(self) -> dict[str, str | int | float | bool]:
         """See `adversaria.metrics.Metrics.fingerprint`."""
@@ -189,20 +189,25 @@ class FeatureMetrics:
     def _kid_size(self) -> int:
         return min(self.kid_subset_size, self.count, len(self._reference.features))
 
-    def _scores(self, fakes: Embedded) -> dict[str, float]:
-        """Every score of ``fakes``, NaN where samples or arithmetic are not finite."""
+    def _scores(self, fakes: Embedded) -> Scores:
+        """Every score of ``fakes``, NaN where samples or arithmetic are not finite, or a score is not defined."""
         finite = bool(torch.isfinite(fakes.features).all() and torch.isfinite(fakes.logits).all())
         if not finite:
             log.warning("samples or their features are not finite: the scores of this evaluation are NaN")
         scores: dict[str, float] = {}
+        missing: dict[str, str] = {}
         for names, compute in self._groups(fakes):
             values: Sequence[float] = [math.nan] * len(names)
+            reason = "samples or their features are not finite"
             try:
                 values = compute() if finite else values
-            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-                log.warning("%s is NaN: %s", self._name(names[0]), error)
+            except (Undefined, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
+                reason = str(error)
             scores |= {self._name(name): value for name, value in zip(names, values, strict=True)}
-        return scores
+            missing |= {
+                self._name(name): reason for name, value in zip(names, values, strict=True) if math.isnan(value)
+            }
+        return Scores(scores, missing)
 
     def _groups(self, fakes: Embedded) -> Iterator[Group]:
         """What is to be computed, scores that share their work together."""
@@ -226,9 +231,9 @@ class FeatureMetrics:
             ("precision", "recall", "density", "coverage"),
             lambda: neighbour_scores(real.features, features, **ks),
         )
-        real_labels = real.labels
+        real_labels, names = real.labels, self._prepared()[0].class_names
         if labels is not None and real_labels is not None:
-            yield ("intra_fid",), lambda: [intra_frechet(features, labels, real.features, real_labels)]
+            yield ("intra_fid",), lambda: [intra_frechet(features, labels, real.features, real_labels, names)]
         if getattr(self.extractor, "classifies_data", False):
             yield from self._class_groups(logits, labels, real.predicted)
 

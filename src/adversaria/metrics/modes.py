@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adversaria.errors import UserError
 from adversaria.metrics.extraction import gather_rows, untouched_rng
-from adversaria.metrics.protocol import BLOCK, Draw
+from adversaria.metrics.protocol import BLOCK, Draw, Scores
 from adversaria.ranges import Count
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ class ModeCoverage:
             samples = gather_rows(lambda *ends: draw(*ends).samples, self.count, 16 * BLOCK, device, "evaluation")
         if not bool(torch.isfinite(samples).all()):
             log.warning("samples are not finite: the scores of this evaluation are NaN")
-            return dict.fromkeys(("modes_covered", "high_quality_share", "mode_tv"), math.nan)
+            names = ("modes_covered", "high_quality_share", "mode_tv")
+            return Scores(dict.fromkeys(names, math.nan), dict.fromkeys(names, "samples are not finite"))
         return mode_scores(samples, self._modes, self._sigma)
 
     def fingerprint(self) -> dict[str, str | int | float | bool]:

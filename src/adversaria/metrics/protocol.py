@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -19,6 +20,29 @@ if TYPE_CHECKING:
 #: that a generator may work in whole blocks.
 Draw = Callable[[int, int], Batch]
 BLOCK = 64
+
+
+class Undefined(Exception):
+    """A score has no value for these samples; the message says why, as a clause."""
+
+
+class Scores(dict[str, float]):
+    """Scores by name, NaN or infinite where there is none.
+
+    Attributes:
+        missing: why, by name, for each that is not finite.
+    """
+
+    def __init__(self, values: Mapping[str, float] | None = None, missing: Mapping[str, str] | None = None) -> None:
+        super().__init__(values or {})
+        why = {"nan": "the arithmetic gave NaN", "inf": "it is infinite", "-inf": "it is infinite"}
+        unsaid = {name: why[str(value)] for name, value in self.items() if not math.isfinite(value)}
+        self.missing: dict[str, str] = unsaid | dict(missing or {})
+
+
+def missing_of(scores: Mapping[str, float]) -> dict[str, str]:
+    """Why some of ``scores`` have no value; metrics of a user's own may give a plain dictionary."""
+    return dict(scores.missing) if isinstance(scores, Scores) else Scores(scores).missing
 
 
 class Metrics(Protocol):
@@ -46,6 +70,8 @@ class Metrics(Protocol):
 
     def evaluate(self, draw: Draw, device: torch.device) -> dict[str, float]:
         """Scores by name, the same on every rank; NaN (and one warning) where samples or arithmetic are not finite.
+
+        As `Scores` they say why one has no value.
 
         Every rank calls it. The global random state stays as it was.
         """

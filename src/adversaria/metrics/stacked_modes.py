@@ -13,7 +13,7 @@ from adversaria.errors import UserError
 from adversaria.metrics.classifier import ClassifierNetwork, to_arrays
 from adversaria.metrics.classifier_extractor import committed
 from adversaria.metrics.extraction import full_float32, gather_rows, untouched_rng
-from adversaria.metrics.protocol import BLOCK, Draw
+from adversaria.metrics.protocol import BLOCK, Draw, Scores
 from adversaria.metrics.store import content_hash
 from adversaria.ranges import Count
 
@@ -94,7 +94,7 @@ class StackedModes:
             modes, confidence = gather_rows(rows, self.count, self.batch_size, device, "evaluation").double().unbind(1)
         if not bool(torch.isfinite(modes).all()):
             log.warning("samples are not finite: the scores of this evaluation are NaN")
-            return dict.fromkeys(_SCORES, math.nan)
+            return Scores(dict.fromkeys(_SCORES, math.nan), dict.fromkeys(_SCORES, "samples are not finite"))
         number = network.num_classes ** data.spec.shape[0]
         covered, divergence = coverage(modes.long(), number)
         return dict(zip(_SCORES, (covered, divergence, float(confidence.mean())), strict=True))

@@ -87,7 +87,7 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
         report["test_data"] = data.identity("test")
         report["test_accuracy"] = accuracy(from_arrays(arrays, about), data.split("test"))
     save_arrays(out, arrays, about)
-    out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
+    out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     return report
 
 

@@ -112,7 +112,7 @@ def _defaults(name: str) -> dict[str, str]:
     """The choices in the ``defaults`` of ``conf/<name>.yaml``; none if there is no such file."""
     path = conf_dir() / f"{name}.yaml"
     try:
-        entries = (yaml.safe_load(path.read_text()) or {}).get("defaults", [])
+        entries = (yaml.safe_load(path.read_text("utf-8")) or {}).get("defaults", [])
     except (OSError, yaml.YAMLError):
         return {}
     pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
