@@ -29,6 +29,7 @@ _NO_MEMORY = re.compile(
     r"can't allocate memory|out of memory|not enough memory|[Cc]annot allocate memory|[Uu]nable to allocate|"
     r"[Ss]torage size calculation overflowed|numel: integer multiplication overflow|array is too big"
 )
+_ASKED = re.compile(r"[Tt]ried to allocate ([\d.]+ ?\w*)|[Uu]nable to allocate ([\d.]+ \w+)")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: errors by which libraries say that an argument is wrong
 _REFUSALS = (ValueError, RuntimeError, OSError, NotImplementedError, ImportError)
@@ -98,9 +99,9 @@ def of_circumstances(error: Exception, fields: Mapping[str, Any]) -> str | None:
         fields: by dotted keys; those that decide how much memory is taken are named.
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _NO_MEMORY.search(str(error)):
-        sizes = _largest_sizes(fields)
-        less = f"choose less, of {sizes} for example" if sizes else "choose smaller sizes"
-        return f"there is not enough memory ({_first_line(error) or 'MemoryError'}); {less}"
+        asked = _ASKED.search(str(error))
+        said = f"; {next(filter(None, asked.groups()))} were asked for at once" if asked else ""
+        return f"there is not enough memory{said}: {_largest_sizes(fields) or 'the sizes'} may be too large"
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, BrokenPipeError):
         names = [shown(name) for name in (error.filename, error.filename2) if name is not None]
         room = "make room or " if no_room(error) else ""
@@ -116,7 +117,8 @@ def _refusal(error: Exception, where: str, fields: Mapping[str, Any], who: str) 
     if not refuses:
         said = f"{type(error).__name__}: {said}" if said else type(error).__name__
     verb = "is refused" if refuses else "fails"
-    hint = "" if named and refuses else "; HYDRA_FULL_ERROR=1 shows where"
+    expected = refuses and (named or not isinstance(error, RuntimeError))
+    hint = "" if expected else "; HYDRA_FULL_ERROR=1 shows where"
     return f"{named or where} {verb}{f' by {who}' if who and refuses else f' in {who}' if who else ''}: {said}{hint}"
 
 
@@ -135,8 +137,9 @@ def _largest_sizes(fields: Mapping[str, Any]) -> str:
         for key, value in fields.items()
         if isinstance(value, int) and not isinstance(value, bool) and _SIZES.fullmatch(key.rpartition(".")[2])
     }
-    largest = sorted(sizes, key=lambda key: -sizes[key])[:4]
-    return ", ".join(f"{key}={sizes[key]}" for key in largest)
+    # Of one that is beyond all others nobody needs to hear the others.
+    largest = [key for key in sorted(sizes, key=lambda key: -sizes[key]) if sizes[key] * 1000 > max(sizes.values())]
+    return ", ".join(f"{key}={sizes[key]}" for key in largest[:4])
 
 
 def _first_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ from adversaria.cli.app import explain, plain
 from adversaria.cli.arguments import check
 from adversaria.config import Plain, conf_dir
 from adversaria.errors import UserError
-from adversaria.fields import refuse_doubles
+from adversaria.fields import check_choices, refuse_doubles
 from adversaria.runs import Run
 from adversaria.training import build_experiment
 from adversaria.training import train as train_experiment
@@ -30,6 +30,7 @@ def compose(*overrides: str) -> Plain:
             that does not exist.
     """
     check(overrides)
+    check_choices("train", overrides)
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):

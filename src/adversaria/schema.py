@@ -51,6 +51,12 @@ FOREIGN: Mapping[tuple[str, str], Any] = {
     ("lightning.pytorch.trainer", "devices"): Annotated[int, Between(1, 4096)] | _DEVICES,
     ("lightning.pytorch.trainer", "num_nodes"): Annotated[int, Between(1, 2**16)],
     ("lightning.pytorch.trainer", "max_steps"): Count,
+    ("lightning.pytorch.trainer", "min_steps"): Count | None,
+    ("lightning.pytorch.trainer", "min_epochs"): Count | None,
+    ("lightning.pytorch.trainer", "precision"): Literal["32-true", "bf16-mixed", "16-mixed", "64-true"],
+    ("lightning.pytorch.trainer", "strategy"): Literal["auto", "stepwise_ddp", "ddp_find_unused_parameters_true"]
+    | object,
+    ("lightning.pytorch.trainer", "model_registry"): None,
     ("lightning.pytorch.trainer", "log_every_n_steps"): Count,
     ("lightning.pytorch.trainer", "limit_train_batches"): _LIMIT,
     ("lightning.pytorch.trainer", "limit_test_batches"): _LIMIT,
