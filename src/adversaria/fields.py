@@ -20,6 +20,9 @@ from adversaria.text import shown
 #: of a group: one choice that must be there, one that may be empty or missing, or several under names
 _ONE, _OPTIONAL, _NAMED = "one choice", "at most one choice", "choices by name"
 
+#: the number of a class
+Class = Annotated[int, Between(0, 2**20)]
+
 _COMMON: Mapping[str, Any] = {"trust": list[str], "sweep_name": str}
 _FIELDS: Mapping[str, Mapping[str, Any]] = {
     "train": {
@@ -38,7 +41,7 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
         "count": Count,
         "seed": Seed,
         "format": str,
-        "labels": int | str | list[int | str] | None,
+        "labels": Class | str | list[Class | str] | None,
         "interpolate": Annotated[int, Between(2, 10_000)] | None,
         "traverse": str | None,
         "truncation": Positive | None,

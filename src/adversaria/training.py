@@ -263,7 +263,7 @@ def time_limit(max_time: str | float | None) -> float:
         seconds = sum(float(field) * unit for field, unit in zip(reversed(fields), (1, 60, 3600, 86400), strict=False))
     except ValueError:
         seconds = 0.0
-    if not seconds > 0 or len(fields) not in (1, 3, 4):
+    if not 0 < seconds < math.inf or len(fields) not in (1, 3, 4):
         raise UserError(f"trainer.max_time={max_time} is no time; write hours:minutes:seconds, as in 07:30:00")
     return seconds
 

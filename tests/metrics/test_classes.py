@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from adversaria.metrics.classes import class_accuracy, class_kl, intra_frechet, matched_accuracy, missing_classes
+from adversaria.metrics.protocol import Undefined
 
 REAL = torch.tensor([10, 10, 10, 10])
 
@@ -54,9 +55,10 @@ def test_intra_distance_of_shifted_classes_is_the_mean_of_the_shifts() -> None:
     assert intra_frechet(reals + shift, labels, reals, labels) == pytest.approx((0 + 1 + 4) / 3, abs=1e-6)
 
 
-def test_intra_distance_is_nan_where_a_class_has_nobody_to_compare() -> None:
+def test_intra_distance_says_which_class_has_nobody_to_compare() -> None:
     features, labels = torch.randn(10, 2), torch.arange(10) % 2
-    assert math.isnan(intra_frechet(features, torch.zeros(10, dtype=torch.int64), features, labels))
+    with pytest.raises(Undefined, match="class dog has 5 of 10 reals and 0 of 10 fakes"):
+        intra_frechet(features, torch.zeros(10, dtype=torch.int64), features, labels, names=["cat", "dog"])
 
 
 def test_codes_are_named_after_the_classes_that_they_fit_best():

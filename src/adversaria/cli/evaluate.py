@@ -59,7 +59,10 @@ def job(config: Plain) -> int:
         how = {"fingerprint_id": fingerprint_id(made), "fingerprint": made}
         records.append({**about, **how, "metrics": dict(scores), "missing": missing_of(scores)})
     # The two that take long, of the first alone: the last checkpoint, unless another one was named.
-    records[0] |= _run_further(further, next(iter(subjects.values())), data, metrics, out, records[0])
+    made_by = fingerprint_id({**records[0]["fingerprint"], "memorisation": config["memorisation"]})
+    subject = as_file_name(f"{records[0]['subject']}{records[0].get('generator_updates', '')}")
+    picture = out.with_name(f"memorisation_{subject}_{made_by}.png")
+    records[0] |= _run_further(further, next(iter(subjects.values())), data, metrics, picture)
     out.parent.mkdir(parents=True, exist_ok=True)
     add_records(out, records)
     _print(records)
@@ -193,17 +196,10 @@ def _further(config: Plain, data: DataModule, metrics: Metrics, count: int | Non
     return made
 
 
-def _run_further(
-    further: Further, fakes: Fakes, data: DataModule, metrics: Metrics, out: Path, record: dict[str, Any]
-) -> Plain:
-    from adversaria.metrics.fingerprint import fingerprint_id
-
+def _run_further(further: Further, fakes: Fakes, data: DataModule, metrics: Metrics, picture: Path) -> Plain:
     report: Plain = {}
     with fakes.drawing_from(data) as draw:
         if measure := further.get("memorisation"):
-            made = fingerprint_id({**record["fingerprint"], **measure.fingerprint()})
-            subject = as_file_name(f"{record['subject']}{record.get('generator_updates', '')}")
-            picture = out.with_name(f"memorisation_{subject}_{made}.png")
             scores = measure.evaluate(draw, data, metrics.extractor, fakes.device, picture)  # type: ignore[attr-defined]
             report["memorisation"] = {**scores, "fingerprint": measure.fingerprint()}
             log.info("%-10s %s", "picture", picture)

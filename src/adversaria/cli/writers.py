@@ -88,7 +88,8 @@ def check_room(form: str, count: int, spec: DataSpec, out: Path) -> None:
 
 
 def _write_grid(drawn: Drawn, out: Path) -> None:
-    samples = torch.cat([drawn.spec.to_uint8(block) for block in drawn.blocks])
+    images = drawn.spec.modality == "image"
+    samples = torch.cat([drawn.spec.to_uint8(block) if images else block for block in drawn.blocks])
     save_picture(out, picture(samples, drawn.spec, drawn.columns, drawn.captions))
 
 

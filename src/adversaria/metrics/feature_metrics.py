@@ -201,8 +201,11 @@ class FeatureMetrics:
             reason = "samples or their features are not finite"
             try:
                 values = compute() if finite else values
-            except (Undefined, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
+            except Undefined as error:
                 reason = str(error)
+            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+                reason = str(error)
+                log.warning("%s is NaN: %s", self._name(names[0]), error)
             scores |= {self._name(name): value for name, value in zip(names, values, strict=True)}
             missing |= {
                 self._name(name): reason for name, value in zip(names, values, strict=True) if math.isnan(value)
