@@ -83,7 +83,13 @@ def signature(target: Callable[..., Any]) -> tuple[Mapping[str, inspect.Paramete
         hints = {}
     home = str(target.__module__)
     known = {name: hint for (package, name), hint in FOREIGN.items() if home.startswith(f"{package}.")}
-    return parameters, {**hints, **{name: hint for name, hint in known.items() if name in parameters}}
+    hints = {**hints, **{name: hint for name, hint in known.items() if name in parameters}}
+    if inspect.isclass(target) and any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        # ``**keywords`` go to the class that it is derived from, and are what that one takes
+        base = next((c for c in target.__mro__[1:] if "__init__" in vars(c) and c is not object), None)
+        inherited = ({}, {}) if base is None else signature(base)
+        return {**inherited[0], **parameters}, {**inherited[1], **hints}
+    return parameters, hints
 
 
 def refuse_misfit(value: Any, hint: Any, path: str) -> None:
