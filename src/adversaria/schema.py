@@ -25,7 +25,7 @@ from adversaria.ranges import (
     Rate,
     Share,
 )
-from adversaria.text import shown, typed
+from adversaria.text import typed
 
 _DEVICES = Annotated[Sequence[Annotated[int, Between(0, 4095)]], Length(1, 4096), Distinct()]
 _LIMIT = Annotated[int, AtLeast(0)] | Share | None
@@ -98,7 +98,7 @@ def refuse_misfit(value: Any, hint: Any, path: str) -> None:
     Of a value with a ``_target_`` only the ends of a ramp are looked at: what the object may be is another question.
     """
     for where, misfit in _misfits(value, hint, path):
-        raise UserError(f"{where}={shown(misfit)} is not {describe(hint)}")
+        raise UserError(f"{where}={typed(misfit)} is not {describe(hint)}")
 
 
 def fits(value: Any, hint: Any) -> bool:
