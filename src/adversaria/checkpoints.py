@@ -132,8 +132,8 @@ def _check_archive(file: IO[bytes]) -> None:
 def _check_pickle(record: zipfile.ZipInfo, archive: zipfile.ZipFile) -> None:
     """Raises UnpicklingError if a pickle refers to anything but tensors and plain values.
 
-    The values that it would build are counted on the way, as a reader's stack holds them: a tuple of tuples that are one
-    and the same unfolds when it is hashed to be the key of a mapping, which may never end.
+    The values that it would build are counted on the way, as a reader's stack holds them: a tuple of tuples that are
+    one and the same unfolds when it is hashed to be the key of a mapping, which may never end.
 
     Raises:
         _Damaged: they are more than any checkpoint has.

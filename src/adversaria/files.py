@@ -32,7 +32,7 @@ _NOWAIT: int = os.O_NONBLOCK if hasattr(os, "O_NONBLOCK") else 0
 LARGEST_TEXT = 16 * 2**20
 _LARGEST_YAML = 2**20
 #: nodes of a YAML file, each as often as an alias repeats it
-_MOST_NODES = 100_000
+_MOST_NODES = 20_000
 #: characters of a whole number in one, which may be written in bases that Python reads without a bound
 _LONGEST_NUMBER = 100
 
