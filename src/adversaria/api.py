@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adversaria.blame import blamed, told
 from adversaria.checkpoints import read_checkpoint
 from adversaria.config import near
 from adversaria.errors import UserError
@@ -239,7 +240,11 @@ def load(
         device: where to sample; default: CUDA where there is one.
 
     Raises:
-        UserError: nothing there, cut off, of another format, or its config names code that is not trusted.
+        UserError: nothing there, cut off, of another format, its config names code that is not trusted, or there is no
+            such device or not enough memory.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return Sampler(read_checkpoint(path), raw=raw, trust=trust, device=device)
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    with blamed(f"device={chosen}", {}):
+        place = torch.empty(0, device=chosen).device
+    with told({}):
+        return Sampler(read_checkpoint(path), raw=raw, trust=trust, device=place)

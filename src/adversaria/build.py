@@ -14,7 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adversaria.admission import PLACES, Kind, Trust, kinds_of, place_at
-from adversaria.config import Plain, near
+from adversaria.blame import blamed
+from adversaria.config import Plain, conf_dir, near
 from adversaria.errors import UserError
 from adversaria.schema import refuse_misfit, signature
 
@@ -117,8 +118,10 @@ def _construct(node: Any, path: str, parts: Mapping[str, Any]) -> Any:
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
         )
         if needed and arguments.get(name, inspect.Parameter.empty) is inspect.Parameter.empty:
-            raise UserError(f"{path} needs {name}; choose one, for example with {name}=... on the command line")
-    return target(**arguments)
+            key = name if (conf_dir() / name).is_dir() and "." not in path else f"{path}.{name}"
+            raise UserError(f"{path} needs {name}; give it with {key}=... on the command line")
+    with blamed(path, node, node["_target_"].rpartition(".")[2]):
+        return target(**arguments)
 
 
 def build_system(config: Plain, spec: DataSpec, trust: Sequence[str] | Trust = ()) -> SteppedModule:

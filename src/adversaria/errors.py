@@ -4,10 +4,22 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the user can put right. The command line prints the message alone, without a traceback."""
+    """Something the user can put right. The command line prints the message alone, without a traceback.
+
+    Attributes:
+        exit_code: of a command that ends with it: 2 for what was wrong before anything ran.
+    """
+
+    exit_code = 2
 
 
-class DiskFull(UserError):
+class CutShort(UserError):
+    """Something outside ended what had begun; what was saved before is intact."""
+
+    exit_code = 1
+
+
+class DiskFull(CutShort):
     """There is no room for what a run wants to save; what it has saved before is intact."""
 
 

@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
+from hydra.core.override_parser.types import OverrideType
+
 from adversaria.config import COMPILE, Plain, conf_dir, near
 from adversaria.errors import UserError
 from adversaria.overrides import parse
-from adversaria.ranges import Between, Count, Positive, Seed
+from adversaria.ranges import Between, Count, Length, Positive, Seed
 from adversaria.schema import refuse_misfit
 from adversaria.text import shown
 
 #: of a group: one choice that must be there, one that may be empty or missing, or several under names
 _ONE, _OPTIONAL, _NAMED = "one choice", "at most one choice", "choices by name"
+
+#: the number of a class
+Class = Annotated[int, Between(0, 2**20)]
 
 _COMMON: Mapping[str, Any] = {"trust": list[str], "sweep_name": str}
 _FIELDS: Mapping[str, Mapping[str, Any]] = {
@@ -36,7 +41,7 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
         "count": Count,
         "seed": Seed,
         "format": str,
-        "labels": int | str | list[int | str] | None,
+        "labels": Class | str | list[Class | str] | None,
         "interpolate": Annotated[int, Between(2, 10_000)] | None,
         "traverse": str | None,
         "truncation": Positive | None,
@@ -54,8 +59,8 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
         "standing": Annotated[int, Between(1, 100_000)] | None,
     },
     "cache": {"cache_dir": str | None, "remove": str | list[str] | None},
-    "compare": {"runs": str | list[str], "out": str | None, "strict": bool},
-    "doctor": {"runs": str | list[str], "strict": bool, "detectors": dict},
+    "compare": {"runs": str | Annotated[list[str], Length(1, 2**16)], "out": str | None, "strict": bool},
+    "doctor": {"runs": str | Annotated[list[str], Length(1, 2**16)], "strict": bool, "detectors": dict},
 }
 
 
@@ -90,6 +95,9 @@ def check_train_config(config: Plain) -> None:
         UserError: as `check_fields`; or says which fields do not go together and what to change.
     """
     check_fields("train", config)
+    for key in ("accelerator", "devices", "num_nodes", "strategy", "precision", "max_steps"):
+        if key not in config["trainer"]:
+            raise UserError(f"trainer.{key} is needed; leave ~trainer.{key} out of the command")
     batch, parts = config["data"].get("batch_size"), config["optim"].get("accumulate", 1)
     generator_batch = config["optim"].get("generator_batch") or batch
     if all(isinstance(n, int) and n > 0 for n in (batch, parts, generator_batch)) and (
@@ -120,6 +128,31 @@ def _said(node: Any) -> str:
 def _example(group: str) -> str:
     choices = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
     return ", ".join(choices[:3]) + (", ..." if len(choices) > 3 else "")
+
+
+def check_choices(command: str, overrides: Iterable[str]) -> None:
+    """What cannot be composed, and what Hydra would say of it in words of its own.
+
+    Args:
+        command: as for `check_fields`.
+        overrides: of the command line.
+
+    Raises:
+        UserError: an override has no key, chooses for a group what is no name, or deletes what the command needs.
+    """
+    groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
+    fields = {**_COMMON, **_FIELDS[command]}
+    for override in filter(None, map(parse, overrides)):
+        key, value = override.key_or_group, override.value()
+        if not key:
+            raise UserError(f"{shown(override.input_line)} has no key; write key=value")
+        if override.type == OverrideType.DEL:
+            if fields.get(key, _OPTIONAL) not in (_OPTIONAL, _NAMED):
+                raise UserError(f"{key} is needed; leave ~{key} out of the command")
+        elif key in groups and not override.is_sweep_override():
+            names = value if isinstance(value, list) else [value]
+            if not all(isinstance(name, str) and name for name in names):
+                raise UserError(f"{key}={_said(value)} is no choice of the group {key}; choose one, as {_example(key)}")
 
 
 def refuse_doubles(overrides: Iterable[str]) -> None:

@@ -11,10 +11,12 @@ from hydra.core.global_hydra import GlobalHydra
 from lightning.pytorch.callbacks import Callback
 
 from adversaria.auto import settle
-from adversaria.cli.app import plain
+from adversaria.blame import told
+from adversaria.cli.app import explain, plain
 from adversaria.cli.arguments import check
 from adversaria.config import Plain, conf_dir
-from adversaria.fields import refuse_doubles
+from adversaria.errors import UserError
+from adversaria.fields import check_choices, refuse_doubles
 from adversaria.runs import Run
 from adversaria.training import build_experiment
 from adversaria.training import train as train_experiment
@@ -24,14 +26,19 @@ def compose(*overrides: str) -> Plain:
     """The resolved config of ``python train.py <overrides>``.
 
     Raises:
-        hydra.errors.HydraException: an override that no config has a place for.
-        UserError: Hydra cannot read an override, or a value is missing or refers to one that does not exist.
+        UserError: Hydra cannot read an override, no config has a place for it, or a value is missing or refers to one
+            that does not exist.
     """
     check(overrides)
+    check_choices("train", overrides)
     GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        refuse_doubles(overrides)
-        config = plain(hydra.compose("train", list(overrides)))
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            composed = hydra.compose("train", list(overrides))
+    except Exception as error:  # Hydra's own, whatever the class
+        raise UserError(explain(error, "train")) from error
+    refuse_doubles(overrides)
+    config = plain(composed)
     config.pop("hydra", None)
     return config
 
@@ -53,10 +60,11 @@ def train(*overrides: str, run_dir: str | Path, callbacks: Sequence[Callback] = 
         UserError: whatever is to be put right first.
     """
     run, config = Run(run_dir), compose(*overrides)
-    config, _ = settle(config, overrides, run.stored_config())
-    experiment = build_experiment(config)
-    experiment.callbacks.extend(callbacks)
-    with run.started({key: value for key, value in config.items() if key != "trust"}, list(overrides)):
-        run.write_result(train_experiment(experiment, run))
-    result: Plain = json.loads(run.result.read_text("utf-8"))
+    with told(config):
+        config, _ = settle(config, overrides, run.stored_config())
+        experiment = build_experiment(config)
+        experiment.callbacks.extend(callbacks)
+        with run.started({key: value for key, value in config.items() if key != "trust"}, list(overrides)):
+            run.write_result(train_experiment(experiment, run))
+        result: Plain = json.loads(run.result.read_text("utf-8"))
     return result

@@ -11,9 +11,11 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from adversaria.config import Plain
 from adversaria.errors import UserError
+from adversaria.text import typed
 
 log = logging.getLogger("adversaria")
 
@@ -72,7 +74,7 @@ def placed(trainer: Plain) -> Plain:
     process on a CPU.
 
     Raises:
-        UserError: the numbers are not those of the processes that were started.
+        UserError: the numbers are not those of the processes that were started, or of the devices that there are.
     """
     started, node = launch(), dict(trainer)
     if node["num_nodes"] == "auto":
@@ -85,14 +87,42 @@ def placed(trainer: Plain) -> Plain:
             f"trainer.devices={node['devices']} and trainer.num_nodes={node['num_nodes']}; start one process for each "
             "device, and add trainer=ddp, which takes the numbers from there"
         )
+    if not started:
+        _refuse_absent(node["accelerator"], node["devices"])
+        if type(node["num_nodes"]) is int and node["num_nodes"] > 1 and "MASTER_ADDR" not in os.environ:
+            raise UserError(
+                f"trainer.num_nodes={node['num_nodes']} would wait for processes on other machines, which nobody has "
+                "started; start them with torchrun or srun, or leave it out"
+            )
     return node
 
 
 def _devices(accelerator: str) -> int:
-    """How many there are for ``accelerator``."""
+    """How many ``auto`` stands for."""
     import torch
 
     return max(1, torch.cuda.device_count()) if accelerator in ("auto", "gpu", "cuda") else 1
+
+
+def _refuse_absent(accelerator: Any, devices: Any) -> None:
+    """Raises UserError unless the machine has the devices; what is no device at all is left to the schema."""
+    last = max((n for n in devices if type(n) is int), default=0) + 1 if isinstance(devices, list) else devices
+    if (accelerator, last) in (("cpu", 1), ("auto", 1)) or accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
+        return
+    import torch
+
+    gpus = torch.cuda.device_count()
+    mps = int(torch.backends.mps.is_available())
+    there = {"cuda": gpus, "mps": mps, "gpu": gpus or mps, "auto": gpus or mps, "cpu": 0}[accelerator]
+    if not there and accelerator in ("cuda", "mps", "gpu"):
+        raise UserError(
+            f"trainer.accelerator={accelerator} needs a GPU, and PyTorch finds none of that kind here; leave it out, "
+            "or choose trainer=cpu"
+        )
+    # A process without a core of its own only slows the others; two of them are how one tries it out.
+    most, kind = (there, "GPUs") if there else (max(2, os.cpu_count() or 1), "CPU cores")
+    if isinstance(last, int) and last > most:
+        raise UserError(f"trainer.devices={typed(devices)} asks for more than there are: {most} {kind}; choose fewer")
 
 
 def requeue(run_dir: str | None) -> None:

@@ -176,18 +176,12 @@ def make_optimizer(factory: OptimizerFactory, parameters: Any, *, scaled_gradien
 
     Under a gradient scaler (fp16) a fused optimizer divides the gradients itself, after they were clipped and their
     norms were read; the plain form leaves that to the scaler.
-
-    Raises:
-        UserError: the optimizer refuses its settings, such as a negative learning rate.
     """
     keywords = getattr(factory, "keywords", {})
     overrides: dict[str, Any] = {"fused": False} if scaled_gradients and "fused" in keywords else {}
     if "betas" in keywords:  # PyTorch takes no whole numbers, and betas=[0,0.9] is how people write it
         overrides["betas"] = tuple(float(beta) for beta in keywords["betas"])
-    try:
-        optimizer = factory(parameters, **overrides)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"the optimizer refuses its settings under optim: {error}") from error
+    optimizer = factory(parameters, **overrides)
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
     return optimizer

@@ -88,7 +88,7 @@ class Run:
                 # What the user has to put right first leaves no half-made run behind.
                 if fresh and not self.last.exists() and not isinstance(error, DiskFull):
                     inside.close()
-                    shutil.rmtree(self.path)
+                    self._empty()
                     self._remove_made()
                 raise
 
@@ -134,6 +134,14 @@ class Run:
         """Makes the folder and those above it; with ``new`` it must not exist."""
         self._made += [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=not new)
+
+    def _empty(self) -> None:
+        """Removes what lies in the folder, which a start has found without anything of value, or has made."""
+        for child in self.path.iterdir():
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child)
+            else:
+                child.unlink()
 
     def _remove_made(self) -> None:
         """Removes what `make` made, as far as it is empty."""

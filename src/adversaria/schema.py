@@ -25,7 +25,7 @@ from adversaria.ranges import (
     Rate,
     Share,
 )
-from adversaria.text import shown
+from adversaria.text import typed
 
 _DEVICES = Annotated[Sequence[Annotated[int, Between(0, 4095)]], Length(1, 4096), Distinct()]
 _LIMIT = Annotated[int, AtLeast(0)] | Share | None
@@ -51,6 +51,12 @@ FOREIGN: Mapping[tuple[str, str], Any] = {
     ("lightning.pytorch.trainer", "devices"): Annotated[int, Between(1, 4096)] | _DEVICES,
     ("lightning.pytorch.trainer", "num_nodes"): Annotated[int, Between(1, 2**16)],
     ("lightning.pytorch.trainer", "max_steps"): Count,
+    ("lightning.pytorch.trainer", "min_steps"): Count | None,
+    ("lightning.pytorch.trainer", "min_epochs"): Count | None,
+    ("lightning.pytorch.trainer", "precision"): Literal["32-true", "bf16-mixed", "16-mixed", "64-true"],
+    ("lightning.pytorch.trainer", "strategy"): Literal["auto", "stepwise_ddp", "ddp_find_unused_parameters_true"]
+    | object,
+    ("lightning.pytorch.trainer", "model_registry"): None,
     ("lightning.pytorch.trainer", "log_every_n_steps"): Count,
     ("lightning.pytorch.trainer", "limit_train_batches"): _LIMIT,
     ("lightning.pytorch.trainer", "limit_test_batches"): _LIMIT,
@@ -77,7 +83,13 @@ def signature(target: Callable[..., Any]) -> tuple[Mapping[str, inspect.Paramete
         hints = {}
     home = str(target.__module__)
     known = {name: hint for (package, name), hint in FOREIGN.items() if home.startswith(f"{package}.")}
-    return parameters, {**hints, **{name: hint for name, hint in known.items() if name in parameters}}
+    hints = {**hints, **{name: hint for name, hint in known.items() if name in parameters}}
+    if inspect.isclass(target) and any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        # ``**keywords`` go to the class that it is derived from, and are what that one takes
+        base = next((c for c in target.__mro__[1:] if "__init__" in vars(c) and c is not object), None)
+        inherited = ({}, {}) if base is None else signature(base)
+        return {**inherited[0], **parameters}, {**inherited[1], **hints}
+    return parameters, hints
 
 
 def refuse_misfit(value: Any, hint: Any, path: str) -> None:
@@ -86,7 +98,7 @@ def refuse_misfit(value: Any, hint: Any, path: str) -> None:
     Of a value with a ``_target_`` only the ends of a ramp are looked at: what the object may be is another question.
     """
     for where, misfit in _misfits(value, hint, path):
-        raise UserError(f"{where}={shown(misfit)} is not {describe(hint)}")
+        raise UserError(f"{where}={typed(misfit)} is not {describe(hint)}")
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -186,14 +198,9 @@ def describe(hint: Any, ranges: str = "") -> str:
 
 def _noun(hint: Any, origin: Any, arguments: tuple[Any, ...]) -> str:
     if origin is Literal:
-        return f"one of {', '.join(map(_as_typed, arguments))}"
+        return f"one of {', '.join(map(typed, arguments))}"
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return "a mapping"
     if hint in _WORDS:
         return _WORDS[hint]
     return "a ramp" if arguments and arguments[-1] is float else "an object with a _target_"
-
-
-def _as_typed(choice: Any) -> str:
-    """A choice as one writes it on a command line."""
-    return str(choice).lower() if isinstance(choice, bool) else str(choice)

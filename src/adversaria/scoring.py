@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
+from adversaria.blame import told
 from adversaria.data.given import images_at
 from adversaria.errors import UserError
 from adversaria.metrics.fingerprint import RUNNING, fingerprint
@@ -149,8 +150,19 @@ def evaluate(
         The scores by name, and how they were made: only scores with equal fingerprints can be compared.
 
     Raises:
-        UserError: shapes differ, too few images, and the like.
+        UserError: shapes differ, too few images, files that cannot be read, not enough memory, and the like.
     """
+    with told({"count": count}):
+        return _evaluate(fakes, reference, metrics, count, seed)
+
+
+def _evaluate(
+    fakes: Sampler | nn.Module | str | Path,
+    reference: DataModule | str | Path,
+    metrics: Metrics | None,
+    count: int,
+    seed: int,
+) -> tuple[dict[str, float], dict[str, Any]]:
     from adversaria.api import Sampler
     from adversaria.metrics import ClassifierExtractor, FeatureMetrics, InceptionExtractor
 

@@ -60,6 +60,11 @@ def cleaned(value: Any) -> Any:
     return shown(value, 1000) if isinstance(value, str) else value
 
 
+def typed(value: object) -> str:
+    """A plain value as one types it on a command line."""
+    return shown("null" if value is None else str(value).lower() if isinstance(value, bool) else value)
+
+
 def as_file_name(text: object, longest: int = 40) -> str:
     """``text`` as a part of a file's name: what some file system or shell refuses becomes ``_``; never empty."""
     name = _UNFIT.sub("_", shown(text, longest).replace("\\", "_")).strip("._- ")

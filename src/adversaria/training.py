@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import logging
 import math
@@ -21,6 +20,7 @@ from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 
 from adversaria import cost
 from adversaria.admission import Trust
+from adversaria.blame import no_room, starting, told
 from adversaria.build import build_system, check, construct
 from adversaria.callbacks import Checkpoint, Evaluation, Health, in_order
 from adversaria.callbacks.ema import sampler_of
@@ -71,7 +71,11 @@ def build_experiment(config: Plain, data: DataModule | None = None, stored: Coll
     Raises:
         UserError: whatever the user has to put right first.
     """
-    trust = Trust(config["trust"], stored)
+    with starting(config, "a part of the run"):
+        return _build(config, data, Trust(config["trust"], stored))
+
+
+def _build(config: Plain, data: DataModule | None, trust: Trust) -> Experiment:
     check_train_config(config)
     for group, node in {**config, "trainer": trainer_node(config)}.items():
         check(node, group, trust)
@@ -109,14 +113,15 @@ def train(experiment: Experiment, run: Run) -> Plain:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         while True:
             resume = read_checkpoint(run.last)["global_step"] if run.last.is_file() else 0
-            trainer = make_trainer(experiment, run, resume)
-            device = trainer.strategy.root_device
-            if experiment.metrics is not None:
-                experiment.metrics.prepare(experiment.data, device)
-            cost.reset_peak_memory(device)
+            with starting(experiment.config, "the run"):
+                trainer = make_trainer(experiment, run, resume)
+                device = trainer.strategy.root_device
+                if experiment.metrics is not None:
+                    experiment.metrics.prepare(experiment.data, device)
+                cost.reset_peak_memory(device)
             if (checkpoint := callback_of(trainer, Checkpoint)) is not None:
                 checkpoint.deadline, checkpoint.signals = deadline, signals
-            status, cause = _fit(trainer, experiment, run)
+            status, cause = _fit(trainer, experiment, run, resume)
             if not isinstance(cause, Finding) or not roll_back(trainer, run, cause):
                 return _result(status, cause, trainer, experiment, run)
             again = build_experiment(experiment.config, experiment.data, experiment.trust.stored)
@@ -124,7 +129,7 @@ def train(experiment: Experiment, run: Run) -> Plain:
             experiment = again
 
 
-def _fit(trainer: Trainer, experiment: Experiment, run: Run) -> tuple[str, Finding | str | None]:
+def _fit(trainer: Trainer, experiment: Experiment, run: Run, resume: int) -> tuple[str, Finding | str | None]:
     """Trains from the last checkpoint, if there is one; how it ended, and what failed or what stopped it."""
     path = str(run.last) if run.last.is_file() else None
     try:
@@ -142,11 +147,15 @@ def _fit(trainer: Trainer, experiment: Experiment, run: Run) -> tuple[str, Findi
     except Unhealthy as unhealthy:
         log.error("unhealthy: %s; %s", unhealthy, what_is_saved(run))
         return "unhealthy", Finding(unhealthy.detector, unhealthy.generator_updates, unhealthy.evidence)
-    except (UserError, OSError):
-        raise
     except Exception as error:
-        if path is None or experiment.system.begun:
+        if isinstance(error, UserError) or no_room(error):
             raise
+        if trainer.global_step > resume:
+            with told(experiment.config, saved=what_is_saved(run)):
+                raise
+        if path is None or experiment.system.begun or isinstance(error, OSError):
+            with starting(experiment.config, "the first update"):
+                raise
         reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
         raise UserError(
             f"{shown(path)} does not fit this run ({shown(reason)}); put another checkpoint of the run in its place, "
@@ -168,11 +177,11 @@ def _saying_what_is_saved(run: Run) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if not no_room(error):
             raise
         where = f" at {shown(error.filename)}" if error.filename else ""
         raise DiskFull(
-            f"{os.strerror(error.errno)}{where}; {what_is_saved(run)}: make room, and run the same command again"
+            f"{error.strerror}{where}; {what_is_saved(run)}: make room, and run the same command again"
         ) from error
     except (KeyboardInterrupt, SystemExit) as error:
         if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__context__, KeyboardInterrupt):
@@ -213,12 +222,9 @@ def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    try:
-        # Slurm's environment would else put the job back into the queue itself, from the middle of a step.
-        slurm = [SLURMEnvironment(auto_requeue=False)] if (started := launch()) and started.by == "srun" else []
-        trainer: Trainer = make(trainer_node(config), "trainer", trust, plugins=[AtomicIO(), *slurm])
-    except (ValueError, TypeError, RuntimeError) as error:  # MisconfigurationException is one of them
-        raise UserError(f"the trainer refuses its settings: {str(error).splitlines()[0]}") from error
+    # Slurm's environment would else put the job back into the queue itself, from the middle of a step.
+    slurm = [SLURMEnvironment(auto_requeue=False)] if (started := launch()) and started.by == "srun" else []
+    trainer: Trainer = make(trainer_node(config), "trainer", trust, plugins=[AtomicIO(), *slurm])
     if config["trainer"].get("max_time") is not None and callback_of(trainer, Checkpoint) is None:
         raise UserError(
             "trainer.max_time stops a run by callbacks.checkpoint, which is left out; keep it, or set it to null"
@@ -238,7 +244,7 @@ def trainer_node(config: Plain) -> Plain:
     time_limit(node.pop("max_time", None))  # the trainer's own would end the run as finished, after a validation
     if node["precision"] == "auto":
         node["precision"] = _fast_precision(node["accelerator"])
-    if node["strategy"] == "auto" and (node["devices"] not in (1, "1") or node["num_nodes"] > 1):
+    if node["strategy"] == "auto" and (node["devices"] not in (1, "1") or node["num_nodes"] != 1):
         node["strategy"] = "stepwise_ddp"
     return node
 
@@ -256,7 +262,7 @@ def time_limit(max_time: str | float | None) -> float:
         seconds = sum(float(field) * unit for field, unit in zip(reversed(fields), (1, 60, 3600, 86400), strict=False))
     except ValueError:
         seconds = 0.0
-    if not seconds > 0 or len(fields) not in (1, 3, 4):
+    if not 0 < seconds < math.inf or len(fields) not in (1, 3, 4):
         raise UserError(f"trainer.max_time={max_time} is no time; write hours:minutes:seconds, as in 07:30:00")
     return seconds
 

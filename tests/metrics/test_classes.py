@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from adversaria.metrics.classes import class_accuracy, class_kl, intra_frechet, matched_accuracy, missing_classes
+from adversaria.metrics.protocol import Undefined
 
 REAL = torch.tensor([10, 10, 10, 10])
-from adversaria.metrics.protocol import Undefined
 
 
 def test_accuracy_is_the_share_of_classes_that_were_asked_for() -> None:

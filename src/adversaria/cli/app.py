@@ -5,7 +5,6 @@ torch is imported inside the jobs only, so that ``--help``, ``--cfg job`` and a 
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -18,16 +17,17 @@ from collections.abc import Callable, Iterable
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adversaria.blame import told
 from adversaria.cli import arguments
 from adversaria.cli.sweep import STOPPED, JobFailed, Sweep, SweepStopped
 from adversaria.cli.utf8 import escape_on_screen, use_utf8
 from adversaria.config import Plain, conf_dir, flatten, near, without_absent_callbacks
 from adversaria.errors import UserError
-from adversaria.fields import refuse_doubles
+from adversaria.fields import check_choices, refuse_doubles
+from adversaria.text import shown
 
 log = logging.getLogger("adversaria")
 
@@ -35,28 +35,53 @@ Job = Callable[[Plain], int]
 
 #: optional dependencies that bring launchers whose names begin alike
 _EXTRAS = ("joblib", "submitit")
+#: what Hydra says of a command line, and how that is put here
+_SAID = {
+    r"An item is already at '([^']+)'": "{0} is there already; leave out the +, as in {0}=...",
+    r"(\w+) appears more than once in the final defaults list": "{0} has a choice already; leave out the +",
+    r"Could not delete from config\. '([^']+)' does not exist": "{0} is not there; leave ~{0} out of the command",
+    r"Cannot find primary config '([^']+)'": "--config-name={0} does not exist; leave it out",
+    r"Config group override must be a string or a list\. Got (\w+)": "a group's choice is a name, not a {0}",
+}
 
 
-def run(config_name: str, job: Job, *, mistake: int = 1) -> int:
+def run(config_name: str, job: Job, complete: Callable[[list[str]], list[str]] = list) -> int:
     """Composes ``config_name`` with the command line and runs ``job`` once, or once for each job of a sweep.
 
     Args:
         config_name: of the file in ``conf/``.
         job: returns its exit code.
-        mistake: the exit code of what the user can put right.
+        complete: the arguments as they are meant, from those that were typed.
 
     Returns:
-        The exit code: 0, that of the last job that failed, 2 for a mistyped command line.
+        The exit code: 0, that of the last job that failed, 2 for what the user can put right before anything runs.
     """
     use_utf8()
     _quieten()
-    try:
-        arguments.check(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     full_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
+    try:
+        with told({}):
+            sys.argv[1:] = arguments.choices_first(complete(sys.argv[1:]))
+            arguments.check(sys.argv[1:])
+            check_choices(config_name, arguments.choices(sys.argv[1:]))
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
+        return _through_hydra(config_name, job, full_traceback)
+    except UserError as error:
+        if full_traceback:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    finally:
+        if not full_traceback:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def _through_hydra(config_name: str, job: Job, full_traceback: bool) -> int:
+    """The exit code of the jobs that Hydra composes.
+
+    Raises:
+        UserError: what Hydra raises before the first of them.
+    """
     codes: list[int] = []
     Sweep.reset()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -66,37 +91,32 @@ def run(config_name: str, job: Job, *, mistake: int = 1) -> int:
         sweep = Sweep.current
         assert sweep is not None  # Hydra has called it before the job
         codes.append(1)
-        if sweep.elsewhere:
-            codes[-1] = _elsewhere(job, config, sweep, mistake)
-        else:
-            codes[-1] = _guarded(job, config, full_traceback, mistake)
+        codes[-1] = _elsewhere(job, config, sweep) if sweep.elsewhere else _guarded(job, config, full_traceback)
         sweep.leave(codes[-1])
 
     try:
         app()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        # Hydra's own ValueErrors come before any job; those of a job are mistakes of ours and keep their traceback.
-        if Sweep.current and not codes:
-            Sweep.current.discard()
-        if full_traceback or codes:
-            raise
-        print(f"error: {explain(error, config_name)}", file=sys.stderr)
-        return 2
     except SweepStopped:
         return STOPPED
     except JobFailed as failed:
-        return failed.code
+        codes.append(failed.code)
+    except Exception as error:
+        # Before any job it is Hydra that raises, whatever the class; what a job raises is a mistake of ours.
+        if codes:
+            raise
+        codes.append(UserError.exit_code)
+        raise UserError(explain(error, config_name)) from error
     except KeyboardInterrupt:
         if Sweep.current:
             Sweep.current.discard()
         print("interrupted", file=sys.stderr)
         return 130
     finally:
-        if not full_traceback:
-            os.environ.pop("HYDRA_FULL_ERROR", None)
         for number, handler in handlers.items():
             signal.signal(number, handler)
         if Sweep.current:
+            if set(codes) == {UserError.exit_code}:  # every job was refused before it began
+                Sweep.current.discard()
             Sweep.current.summarise()
     return next((code for code in reversed(codes) if code), 0)
 
@@ -132,6 +152,13 @@ def explain(error: Exception, config_name: str) -> str:
         if extra := next((extra for extra in _EXTRAS if group == "hydra/launcher" and name.startswith(extra)), None):
             return f"{group}={name} is not installed; it comes with pip install 'adversaria[{extra}]'"
         return f"{group}={name} does not exist{near(name, choices)}; choices are {', '.join(choices)}"
+    for pattern, sentence in _SAID.items():
+        if match := re.search(pattern, message):
+            return sentence.format(*map(shown, match.groups()))
+    if match := re.search(r"Could not load '(\w+)/([^']+)'", message):
+        group, name = match.groups()
+        names = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+        return f"{group}={shown(name)} does not exist{near(name, names)}; choices are {', '.join(names)}"
     key = re.search(r"Could not (?:override|append)[^']*'([^']+)'|Key '([^']+)' is not in struct", message)
     if key:
         name = next(filter(None, key.groups())).split("@")[0]
@@ -139,28 +166,20 @@ def explain(error: Exception, config_name: str) -> str:
     return _first_lines(error)
 
 
-def _guarded(job: Job, config: DictConfig, full_traceback: bool, mistake: int, prefix: str = "") -> int:
+def _guarded(job: Job, config: DictConfig, full_traceback: bool, prefix: str = "") -> int:
     try:
         refuse_doubles(overrides_of_job())
-        return job(plain(config))
+        resolved = plain(config)
+        with told(resolved):
+            return job(resolved)
     except UserError as error:
         if full_traceback:
             raise
         print(f"{prefix}error: {error}", file=sys.stderr)
-        return mistake
-    except OSError as error:
-        if full_traceback or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-            raise
-        where = f" at {error.filename}" if error.filename else ""
-        print(
-            f"{prefix}error: {os.strerror(error.errno)}{where}; make room or choose another folder and run the same"
-            " command again, what was saved before is intact",
-            file=sys.stderr,
-        )
-        return mistake
+        return error.exit_code
 
 
-def _elsewhere(job: Job, config: DictConfig, sweep: Sweep, mistake: int) -> int:
+def _elsewhere(job: Job, config: DictConfig, sweep: Sweep) -> int:
     """A job of a sweep in a process that a launcher has started: what it has to say, it says itself."""
     hydra_config = HydraConfig.get()
     prefix = f"[{sweep.cell(overrides_of_job())}] "
@@ -169,7 +188,7 @@ def _elsewhere(job: Job, config: DictConfig, sweep: Sweep, mistake: int) -> int:
         return STOPPED
     sweep.enter(hydra_config.job.num)
     try:
-        return _guarded(job, config, False, mistake, prefix)
+        return _guarded(job, config, False, prefix)
     except KeyboardInterrupt:
         return STOPPED
     except Exception:
@@ -190,7 +209,8 @@ def _first_lines(error: Exception) -> str:
     """The message in one line, without what only helps those who write configs."""
     lines = [line.strip() for line in str(error).splitlines()]
     noise = ("search path", "provider=", "full_key", "object_type", "Set the environment", "To append", "See https")
-    return "; ".join(line for line in lines if line and not any(word in line for word in noise))
+    said = "; ".join(line for line in lines if line and not any(word in line for word in noise))
+    return said or type(error).__name__
 
 
 def _quieten(prefix: str = "") -> None:

@@ -49,9 +49,16 @@ def is_choice(arguments: Sequence[str]) -> list[bool]:
     return [not is_value and not argument.startswith("-") for argument, is_value in zip(arguments, after, strict=False)]
 
 
+def choices_first(arguments: Sequence[str]) -> list[str]:
+    """The same arguments with options last, for Hydra refuses choices on both sides of an option."""
+    are_choices = is_choice(arguments)
+    options = [argument for argument, choice in zip(arguments, are_choices, strict=True) if not choice]
+    return choices(arguments) + options
+
+
 def chosen(arguments: Sequence[str], key: str) -> Any:
     """What a command line chooses for ``key``, resolved; the last one wins, as in Hydra. None if nothing is chosen."""
-    overrides = [override for argument in _choices(arguments) if (override := parse(argument))]
+    overrides = [override for argument in choices(arguments) if (override := parse(argument))]
     last = next((override for override in reversed(overrides) if override.key_or_group == key), None)
     if last is None or last.type == OverrideType.DEL or last.is_sweep_override():
         return None
@@ -66,7 +73,7 @@ def not_repeated(stored: Iterable[str], arguments: Sequence[str]) -> list[str]:
 
     An addition or a deletion that is said twice would be an error of Hydra's; of two values the last one wins.
     """
-    again = [override for argument in _choices(arguments) if (override := parse(argument))]
+    again = [override for argument in choices(arguments) if (override := parse(argument))]
     keys = {override.get_key_element() for override in again if override.type in (OverrideType.ADD, OverrideType.DEL)}
     values = [(override.get_key_element(), override.value()) for override in again]
 
@@ -87,8 +94,8 @@ def check(arguments: Sequence[str]) -> None:
             sentence shows what to type.
     """
     several = any(argument in _MULTIRUN or "hydra.mode=" in argument for argument in arguments)
-    choices = _choices(arguments)
-    for previous, argument in zip(["", *choices], choices, strict=False):
+    given = choices(arguments)
+    for previous, argument in zip(["", *given], given, strict=False):
         override = parse(argument)
         if override is None:
             raise UserError(_unreadable(argument, previous))
@@ -109,7 +116,8 @@ def as_typed(argument: str) -> str:
     return typed if shown(typed, len(typed)) == typed else f"'{shown(key)}=\"...\"'"
 
 
-def _choices(arguments: Sequence[str]) -> list[str]:
+def choices(arguments: Sequence[str]) -> list[str]:
+    """Those of the arguments that are for the config."""
     return [argument for argument, choice in zip(arguments, is_choice(arguments), strict=True) if choice]
 
 

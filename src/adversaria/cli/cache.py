@@ -15,13 +15,10 @@ from adversaria.fields import check_fields
 
 log = logging.getLogger("adversaria")
 
-#: exit code of a wrong command line
-MISTAKE = 2
-
 
 def main() -> int:
     """The command; returns its exit code."""
-    return app.run("cache", job, mistake=MISTAKE)
+    return app.run("cache", job)
 
 
 def job(config: Plain) -> int:

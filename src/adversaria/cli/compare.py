@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 from adversaria.cli import app
 from adversaria.cli.arguments import chosen, is_choice, quoted
-from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain
 from adversaria.errors import UserError
 from adversaria.fields import check_fields
@@ -19,13 +17,7 @@ log = logging.getLogger("adversaria")
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()  # before the arguments are read
-    try:
-        sys.argv[1:] = name_runs(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return app.run("compare", job)
+    return app.run("compare", job, name_runs)
 
 
 def name_runs(arguments: list[str]) -> list[str]:

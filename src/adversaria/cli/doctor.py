@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 
 from adversaria.cli import app
 from adversaria.cli.compare import name_runs
-from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain
-from adversaria.errors import UserError
 from adversaria.fields import check_fields
 
 if TYPE_CHECKING:
@@ -22,24 +20,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("adversaria")
 
-#: exit codes
-FOUND, MISTAKE = 1, 2
+#: exit code
+FOUND = 1
 
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()  # before the arguments are read
-    try:
-        sys.argv[1:] = name_runs(name_thresholds(sys.argv[1:]))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return MISTAKE
-    return app.run("doctor", job, mistake=MISTAKE)
+    return app.run("doctor", job, complete)
 
 
-def name_thresholds(arguments: list[str]) -> list[str]:
-    """``arguments`` with those that begin with ``detectors.`` allowed to name what only the run's config knows."""
-    return [f"++{argument}" if argument.startswith("detectors.") else argument for argument in arguments]
+def complete(arguments: list[str]) -> list[str]:
+    """``arguments`` with paths as ``runs=[...]``, and with those that begin with ``detectors.`` allowed to name what
+    only the run's config knows.
+
+    Raises:
+        UserError: paths stand beside ``runs=``.
+    """
+    arguments = [f"++{argument}" if argument.startswith("detectors.") else argument for argument in arguments]
+    return name_runs(arguments)
 
 
 def job(config: Plain) -> int:

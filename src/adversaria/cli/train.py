@@ -16,7 +16,6 @@ from hydra.core.hydra_config import HydraConfig
 from adversaria.admission import Trust, brought_by_run
 from adversaria.cli import app, arguments
 from adversaria.cli.sweep import STOPPED, Sweep, pass_on
-from adversaria.cli.utf8 import use_utf8
 from adversaria.config import Plain
 from adversaria.errors import UserError
 from adversaria.fields import check_train_config
@@ -34,18 +33,11 @@ EXIT = {"finished": 0, "stopped": STOPPED, "diverged": 1, "unhealthy": 1}
 
 def main() -> int:
     """The command; returns its exit code."""
-    use_utf8()  # before the arguments are read
-    typed = sys.argv[1:]
-    try:
-        sys.argv[1:] = resume_arguments(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     # Slurm signals helpers too, such as the workers of a loader, and also while the results are written: who has no
     # use for the signal must not die of it.
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    return app.run("train", functools.partial(job, typed=typed))
+    return app.run("train", functools.partial(job, typed=sys.argv[1:]), resume_arguments)
 
 
 def resume_arguments(given: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from adversaria.diagnosis.examination import Reading
 from adversaria.errors import UserError
-from adversaria.ranges import Count, NonNegative, Positive, Share
+from adversaria.ranges import Amount, Count, NonNegative, Positive, Share
 
 NETWORKS = ("discriminator", "generator")
 
@@ -28,8 +28,8 @@ class _Symptom:
         after: generator updates before which nothing is judged: networks that were just made look sick.
     """
 
-    patience: int = 1
-    after: int = 0
+    patience: Count = 1
+    after: Amount = 0
 
     explanation: ClassVar[str] = ""
     remedy: ClassVar[str] = ""
