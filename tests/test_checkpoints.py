@@ -82,6 +82,7 @@ def test_a_missing_part_and_one_of_another_type_are_named(tmp_path: Path, key: s
         ({"ema": {"weight": 1}}, "has a ema that is not"),
         ({"rollbacks": [{"step": 1}]}, "has a rollbacks that is not"),
         ({"spec": {"shape": 3}}, "describes no data"),
+        ({"spec": content()["spec"] | {"value_range": [torch.zeros(3), 1.0]}}, "describes no data"),
         ({"ema": {"weight": torch.zeros(1).expand(10**12)}}, "larger than the file"),
         ({"config": {str(k): torch.zeros(1) for k in range(3)}, "global_step": 2**70}, "global_step"),
     ],
@@ -97,6 +98,20 @@ def test_values_that_unfold_without_end_are_refused(tmp_path: Path) -> None:
         value = [value, value]
     with pytest.raises(UserError, match="unfolds to more"):
         read_checkpoint(put(tmp_path, content() | {"config": {"deep": value}}))
+
+
+@pytest.mark.parametrize("record", ["data.pkl", "DATA.PKL"])
+def test_tuples_that_unfold_without_end_are_refused_before_they_are_hashed(tmp_path: Path, record: str) -> None:
+    doubled = b"".join(b"h%ch%c\x86q%c" % (k, k, k + 1) for k in range(1, 60))
+    key_of_a_mapping = b"\x80\x02](" + b")q\x01" + doubled + b"}h\x3cK\x01se."
+    path = tmp_path / "packed.ckpt"
+    with zipfile.ZipFile(WHOLE) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            folder, _, base = name.rpartition("/")
+            is_pickle = base == "data.pkl"
+            new.writestr(f"{folder}/{record}" if is_pickle else name, key_of_a_mapping if is_pickle else old.read(name))
+    with pytest.raises(UserError, match="unfolds to more"):
+        read_checkpoint(path)
 
 
 def test_compressed_and_overlapping_records_are_refused(tmp_path: Path) -> None:

@@ -107,3 +107,11 @@ def test_a_missing_file_brings_nothing_and_a_folder_is_named(file: Path) -> None
     file.mkdir()
     with pytest.raises(UserError, match=r"overrides\.txt cannot be read"):
         overrides.stored(file)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"), [(["seed=" + "[" * 3000 + "]" * 3000], "line 1 is no choice"), (["a=1"] * 1001, "1001 lines")]
+)
+def test_a_file_without_end_is_named(file: Path, lines: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=rf"overrides\.txt.*{message}"):
+        brought(file, *lines)

@@ -98,6 +98,9 @@ GOOD = json.loads((STORED / "result.json").read_text())
         {"findings": [{"detector": "x"}]},
         {"rollbacks": {"a": 1}},
         {"best": {"value": 1.0}},
+        {"best": {"name": "fid", "step": 1, "value": "low"}},
+        {"missing": [1]},
+        {"cost": {"peak_memory_of": "device", "peak_memory_mib": "much"}},
         {"checkpoint": 3},
         {"cost": [1]},
     ],
@@ -109,6 +112,20 @@ def test_a_result_of_another_shape_is_named(stored: Run, change: Any) -> None:
         stored.read_result()
     stored.result.write_text(json.dumps(GOOD))
     assert stored.read_result() == GOOD
+
+
+def test_texts_of_a_result_cannot_command_a_terminal(stored: Run) -> None:
+    stored.result.write_text(json.dumps(GOOD | {"checkpoint": "\x1b[2J", "missing": {"fid\x1b": "too\rfew"}}))
+    result = stored.read_result()
+    assert result is not None
+    assert (result["checkpoint"], result["missing"]) == (r"\x1b[2J", {r"fid\x1b": r"too\rfew"})
+
+
+@pytest.mark.parametrize("text", ["a: [" + "1, " * 200_000 + "1]", "a: 1\n" * 10**6, f"a: 0x{'f' * 10**5}"], ids=len)
+def test_a_config_without_end_is_named(stored: Run, text: str) -> None:
+    stored.config.write_text(text)
+    with pytest.raises(UserError, match=r"config\.yaml (unfolds to|is larger than|holds no YAML)"):
+        stored.stored_config()
 
 
 def test_nested_aliases_end(stored: Run) -> None:

@@ -193,7 +193,7 @@ def test_the_command_says_the_same(
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("latent_dim", 10**9), ("width", 2**20), ("latent_dim", 17), ("width", 8)],
+    [("latent_dim", 10**9), ("width", 2**20), ("latent_dim", 17), ("width", 8), ("init_gain", 10**30)],
 )
 def test_a_config_that_asks_for_more_than_the_file_holds_takes_no_memory(key: str, value: int, tmp_path: Path) -> None:
     content = torch.load(STORED, weights_only=True)

@@ -33,6 +33,7 @@ _LARGEST_PICKLE = 64 * 2**20
 #: values in a checkpoint, each as often as it is referred to
 _MOST_VALUES = 1_000_000
 _DEEPEST = 100
+_UNFOLDS = f"unfolds to more than {_MOST_VALUES:,} values or {_DEEPEST} levels, which no checkpoint has"
 #: what the pickle may refer to: what rebuilds tensors, and types of values. PyTorch itself allows more, such as
 #: ``bytearray``, which takes any amount of memory for a single number
 _KNOWN = re.compile(
@@ -124,17 +125,40 @@ def _check_archive(file: IO[bytes]) -> None:
         if (damaged := archive.testzip()) is not None:
             raise _Damaged(f"is damaged: its record {shown(damaged)} is not what was written (CRC-32)")
         for record in records:
-            if record.filename.endswith(".pkl"):
+            if record.filename.lower().endswith(".pkl"):  # PyTorch's reader takes either case
                 _check_pickle(record, archive)
 
 
 def _check_pickle(record: zipfile.ZipInfo, archive: zipfile.ZipFile) -> None:
-    """Raises UnpicklingError if a pickle refers to anything but tensors and plain values."""
+    """Raises UnpicklingError if a pickle refers to anything but tensors and plain values.
+
+    The values that it would build are counted on the way, as a reader's stack holds them: a tuple of tuples that are
+    one and the same unfolds when it is hashed to be the key of a mapping, which may never end.
+
+    Raises:
+        _Damaged: they are more than any checkpoint has.
+    """
     if record.file_size > _LARGEST_PICKLE:
         raise _Damaged(f"has {record.file_size:,} bytes beside its tensors, which no checkpoint has")
+    stack: list[int] = []
+    marks: list[int] = []
+    memo: dict[Any, int] = {}
     for opcode, argument, _ in pickletools.genops(archive.read(record)):
         if opcode.name == "GLOBAL" and not _KNOWN.fullmatch(str(argument)):
             raise pickle.UnpicklingError(str(argument))
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if argument is None else argument] = stack[-1]
+            continue
+        if opcode.name == "MARK":
+            marks.append(len(stack))
+            continue
+        before, after = opcode.stack_before, opcode.stack_after
+        marked = pickletools.markobject in before
+        bottom = marks.pop() - before.index(pickletools.markobject) if marked else len(stack) - len(before)
+        size = memo[argument] if opcode.name in ("GET", "BINGET", "LONG_BINGET") else 1 + sum(stack[bottom:])
+        if size > _MOST_VALUES:
+            raise _Damaged(_UNFOLDS)
+        stack[bottom:] = [size] * len(after)
 
 
 def _check_content(checkpoint: Mapping[str, Any], size: int) -> None:
@@ -148,7 +172,7 @@ def _check_content(checkpoint: Mapping[str, Any], size: int) -> None:
             raise _Damaged(f"has a {key} that is not {what}")
     try:
         DataSpec.from_dict(checkpoint["spec"])
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # tensors, for one, compare in ways of their own
         raise _Damaged("has a spec that describes no data") from error
     # Views of one storage could come to any size once they are copied; networks share a weight at times.
     if _bytes_of_tensors(checkpoint) > 4 * size:
@@ -163,9 +187,7 @@ def _bytes_of_tensors(root: Any) -> int:
         value, depth = pending.pop()
         count += 1
         if count > _MOST_VALUES or depth > _DEEPEST:
-            raise _Damaged(
-                f"unfolds to more than {_MOST_VALUES:,} values or {_DEEPEST} levels, which no checkpoint has"
-            )
+            raise _Damaged(_UNFOLDS)
         if isinstance(value, Tensor):
             total += value.numel() * value.element_size()
         elif isinstance(value, Mapping):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import secrets
@@ -20,7 +21,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from adversaria.errors import UserError
-from adversaria.text import ESCAPED
+from adversaria.text import ESCAPED, shown
 
 # Windows has no such flag; making a link takes rights there that an archive does not give.
 _NOFOLLOW: int = os.O_NOFOLLOW if hasattr(os, "O_NOFOLLOW") else 0
@@ -29,8 +30,11 @@ _NOWAIT: int = os.O_NONBLOCK if hasattr(os, "O_NONBLOCK") else 0
 
 #: bytes of a text file that is read whole, such as a stored config
 LARGEST_TEXT = 16 * 2**20
+_LARGEST_YAML = 2**20
 #: nodes of a YAML file, each as often as an alias repeats it
-_MOST_NODES = 100_000
+_MOST_NODES = 20_000
+#: characters of a whole number in one, which may be written in bases that Python reads without a bound
+_LONGEST_NUMBER = 100
 
 
 @contextlib.contextmanager
@@ -182,11 +186,14 @@ def read_yaml(path: Path) -> Any:
         UserError: it holds no YAML, or its aliases (or its nesting) would unfold to more than a config can hold.
         OSError: it cannot be read.
     """
-    text = read_text(path)
+    text, too_many = read_text(path, largest=_LARGEST_YAML), f"{shown(path)} unfolds to more than {_MOST_NODES} values"
     try:
+        # Reading all of a file that is large for nothing takes minutes; its events come one by one.
+        if any(True for _ in itertools.islice(yaml.parse(text, Loader=yaml.SafeLoader), _MOST_NODES, None)):
+            raise UserError(f"{too_many}, which no config holds")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is not None and _unfolded(root, {}) > _MOST_NODES:
-            raise UserError(f"{path} unfolds to more than {_MOST_NODES} values, which no config holds")
+            raise UserError(f"{too_many}, which no config holds")
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a date that is none
         raise UserError(f"{path} holds no YAML ({str(error).splitlines()[0]})") from error
@@ -203,6 +210,8 @@ def _unfolded(node: yaml.Node, known: dict[int, int]) -> int:
         return known[id(node)]
     known[id(node)] = _MOST_NODES  # an alias to a node that it lies in never ends
     children: list[Any] = []
+    if isinstance(node, yaml.ScalarNode) and node.tag.endswith(":int") and len(node.value) > _LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(node.value)} characters")
     if isinstance(node, yaml.MappingNode):
         children = [child for pair in node.value for child in pair]
     elif isinstance(node, yaml.SequenceNode):

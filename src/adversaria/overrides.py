@@ -31,6 +31,8 @@ _RESOLVERS = ("stylegan2_gamma", "given")
 #: names of what is written to or contacted, wherever they stand
 _PLACES = re.compile(r"root|\w*(dir|dirpath|path|folder|uri|url|host|address|endpoint|entity|token|key)")
 _LOOKS_LIKE_ONE = re.compile(r"[/\\]|^[~.]|^[A-Za-z]\w*:")
+#: of a file of overrides, each of which takes milliseconds to read
+_LARGEST, _MOST_LINES = 2**20, 1000
 #: loggers that write into the run's folder alone
 _LOGGERS = ("csv", "tensorboard", "none")
 
@@ -98,11 +100,15 @@ def stored(file: Path) -> list[str]:
         UserError: it cannot be read.
     """
     try:
-        return [line for line in read_text(file, errors="surrogateescape").split("\n") if line]
+        text = read_text(file, largest=_LARGEST, errors="surrogateescape")
     except FileNotFoundError:
         return []
     except OSError as error:
         raise UserError(f"{shown(file)} cannot be read ({error.strerror}); remove it") from error
+    lines = [line for line in text.split("\n") if line]
+    if len(lines) > _MOST_LINES:
+        raise UserError(f"{shown(file)} has {len(lines)} lines, which no command line has; remove it")
+    return lines
 
 
 def _of_a_start(line: str) -> bool:
@@ -124,7 +130,7 @@ def parse(line: str) -> Override | None:
     """An override as Hydra reads it; None if Hydra cannot."""
     try:
         return OverridesParser.create().parse_override(line)
-    except HydraException:
+    except (HydraException, RecursionError):  # nested without end
         return None
 
 

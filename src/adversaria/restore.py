@@ -47,6 +47,15 @@ def restore_sampler(checkpoint: Mapping[str, Any], spec: DataSpec, *, raw: bool,
     Raises:
         UserError: the config names what no sampler is made of, or its network and the weights do not fit.
     """
+    try:
+        return _restored(checkpoint, spec, raw, packages)
+    except UserError:
+        raise
+    except Exception as error:  # values that are allowed one by one may be none that a network can be built with
+        raise UserError(f"{_MISFIT}: {shown(error)}") from error
+
+
+def _restored(checkpoint: Mapping[str, Any], spec: DataSpec, raw: bool, packages: Sequence[str]) -> Restored:
     config, trust = checkpoint["config"], Trust(packages, EVERYTHING)
     check_objective(config, packages)
     model = _node(config, "model")
@@ -60,10 +69,7 @@ def restore_sampler(checkpoint: Mapping[str, Any], spec: DataSpec, *, raw: bool,
     _refuse_others(outline, trained)
     _refuse_others(outline, tensors)
     network = _network(config, model, name, spec, trust)
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UserError(_MISFIT) from error
+    network.load_state_dict(tensors)
     iterate_together(network)
     return Restored(network, "raw" if average is None else "ema")
 

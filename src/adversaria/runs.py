@@ -18,7 +18,7 @@ from adversaria import overrides as choices
 from adversaria.config import Plain, flatten
 from adversaria.errors import CutShort, UserError
 from adversaria.files import locked, read_json, read_text, read_yaml, write_json, write_text
-from adversaria.text import check_name, shown
+from adversaria.text import check_name, cleaned, shown
 
 #: what the stored config of a run and that of its continuation may differ in
 MAY_CHANGE = (
@@ -176,7 +176,7 @@ class Run:
         return stored
 
     def read_result(self) -> Plain | None:
-        """``result.json``; None while there is none.
+        """``result.json``, its texts fit for a screen; None while there is none.
 
         Raises:
             UserError: it is damaged.
@@ -192,7 +192,7 @@ class Run:
             raise UserError(f"{error}; {way_out}") from error
         if wrong := _wrong_in(result):
             raise UserError(f"{shown(self.result)} is damaged: {wrong}; {way_out}")
-        return dict(result)
+        return dict(cleaned(result))
 
     def write_result(self, result: Plain) -> None:
         """Writes ``result.json``, whole or not at all; NaN becomes null."""
@@ -298,14 +298,16 @@ def _wrong_in(result: Any) -> str | None:
         pending += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     if wrong := _wrong_kind(result, {"status": str, "generator_updates": int, "images_seen": int, "seconds": float}):
         return wrong
-    for key in ("metrics", "fingerprint", "cost"):
+    for key in ("metrics", "missing", "fingerprint", "cost"):
         if not isinstance(result.get(key) or {}, dict):
             return f"{key} is no mapping"
     if any(not _is_kind(value, float) for value in (result.get("metrics") or {}).values() if value is not None):
         return "a score is no number"
     if not isinstance(result.get("checkpoint"), str | None):
         return "checkpoint is no text"
-    parts = [(result.get("best") or [], {"name": str, "step": int})]
+    parts = [(result.get("best") or [], {"name": str, "step": int, "value": float})]
+    if (result.get("cost") or {}).get("peak_memory_of"):  # whose it is was not noted at first
+        parts.append((result["cost"], {"peak_memory_mib": float, "peak_memory_of": str}))
     finding = {"detector": str, "evidence": str, "step": int}
     for key, kinds in {"findings": finding, "rollbacks": {**finding, "to_step": int}}.items():
         if key == "rollbacks" and isinstance(result.get(key), int):  # their number, as it was written at first

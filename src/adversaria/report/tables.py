@@ -325,7 +325,9 @@ def _largest(values: Iterable[float | None]) -> float | None:
 
 def _run_row(run: RunRecord, color: int, monitor: str | None) -> tuple[Cell, ...]:
     result = run.result
-    counts = (len(result.get("rollbacks") or []), result["generator_updates"], result["images_seen"])
+    rollbacks = result.get("rollbacks") or []
+    count = rollbacks if isinstance(rollbacks, int) else len(rollbacks)  # their number, as it was written at first
+    counts = (count, result["generator_updates"], result["images_seen"])
     cells = [
         Cell(shown(run.path), color=color),
         Cell(str(run.seed)),
