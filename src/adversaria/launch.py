@@ -11,7 +11,6 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from adversaria.config import Plain
 from adversaria.errors import UserError
@@ -74,7 +73,7 @@ def placed(trainer: Plain) -> Plain:
     process on a CPU.
 
     Raises:
-        UserError: the numbers are not those of the processes that were started, or of the devices that there are.
+        UserError: the numbers are not those of the processes that were started.
     """
     started, node = launch(), dict(trainer)
     if node["num_nodes"] == "auto":
@@ -87,13 +86,6 @@ def placed(trainer: Plain) -> Plain:
             f"trainer.devices={node['devices']} and trainer.num_nodes={node['num_nodes']}; start one process for each "
             "device, and add trainer=ddp, which takes the numbers from there"
         )
-    if not started:
-        _refuse_absent(node["accelerator"], node["devices"])
-        if type(node["num_nodes"]) is int and node["num_nodes"] > 1 and "MASTER_ADDR" not in os.environ:
-            raise UserError(
-                f"trainer.num_nodes={node['num_nodes']} would wait for processes on other machines, which nobody has "
-                "started; start them with torchrun or srun, or leave it out"
-            )
     return node
 
 
@@ -104,8 +96,23 @@ def _devices(accelerator: str) -> int:
     return max(1, torch.cuda.device_count()) if accelerator in ("auto", "gpu", "cuda") else 1
 
 
-def _refuse_absent(accelerator: Any, devices: Any) -> None:
-    """Raises UserError unless the machine has the devices; what is no device at all is left to the schema."""
+def refuse_absent(trainer: Plain) -> None:
+    """Looks whether this machine has what a run is to be trained on; what is no device at all is left to the schema.
+
+    Args:
+        trainer: as `placed` gives it.
+
+    Raises:
+        UserError: there is no such GPU, there are fewer devices, or other machines would be waited for in vain.
+    """
+    if launch():  # the processes are there, and `placed` has counted them
+        return
+    accelerator, devices, nodes = trainer["accelerator"], trainer["devices"], trainer["num_nodes"]
+    if type(nodes) is int and nodes > 1 and "MASTER_ADDR" not in os.environ:
+        raise UserError(
+            f"trainer.num_nodes={nodes} would wait for processes on other machines, which nobody has started; start "
+            "them with torchrun or srun, or leave it out"
+        )
     last = max((n for n in devices if type(n) is int), default=0) + 1 if isinstance(devices, list) else devices
     if (accelerator, last) in (("cpu", 1), ("auto", 1)) or accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
         return

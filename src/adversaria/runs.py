@@ -16,7 +16,7 @@ from typing import Any
 
 from adversaria import overrides as choices
 from adversaria.config import Plain, flatten
-from adversaria.errors import DiskFull, UserError
+from adversaria.errors import CutShort, UserError
 from adversaria.files import locked, read_json, read_text, read_yaml, write_json, write_text
 from adversaria.text import check_name, cleaned, shown
 
@@ -86,7 +86,7 @@ class Run:
                 yield
             except UserError as error:
                 # What the user has to put right first leaves no half-made run behind.
-                if fresh and not self.last.exists() and not isinstance(error, DiskFull):
+                if fresh and not self.last.exists() and not isinstance(error, CutShort):
                     inside.close()
                     self._empty()
                     self._remove_made()

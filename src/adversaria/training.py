@@ -33,7 +33,7 @@ from adversaria.data.module import DataModule
 from adversaria.diagnosis import Finding
 from adversaria.errors import DiskFull, Diverged, Stopped, Unhealthy, UserError
 from adversaria.fields import check_train_config
-from adversaria.launch import launch, placed, same_environment
+from adversaria.launch import launch, placed, refuse_absent, same_environment
 from adversaria.layers.checkpointing import checkpoint_blocks
 from adversaria.metrics.fingerprint import fingerprint_id
 from adversaria.parallel import let_signals_be
@@ -241,6 +241,7 @@ def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
 def trainer_node(config: Plain) -> Plain:
     """The config's ``trainer`` with what ``auto`` stands for on this machine."""
     node = placed(config["trainer"])
+    refuse_absent(node)
     time_limit(node.pop("max_time", None))  # the trainer's own would end the run as finished, after a validation
     if node["precision"] == "auto":
         node["precision"] = _fast_precision(node["accelerator"])

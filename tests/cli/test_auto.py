@@ -71,7 +71,7 @@ def test_choices_are_said_stored_and_kept(
     later = config_in(in_tmp / "mine")
     assert {key for key in later if later[key] != config.get(key)} == {"trainer.max_steps"}
     code, _, err = command(train, "run_dir=mine", "data.size=32", "trainer.max_steps=3")
-    assert code == 1
+    assert code == 2
     assert "data.size: 16 -> 32" in err
 
 
@@ -87,7 +87,7 @@ def test_faces_are_64_pixels_and_mirrored(command: Command, in_tmp: Path, digits
 def test_another_model_needs_no_auto(command: Command, in_tmp: Path, digits: Path) -> None:
     arguments = ("experiment=my_images", f"data.root={digits}", "model=dcgan", "trainer.accelerator=cpu")
     code, _, err = command(train, *arguments)
-    assert code == 1
+    assert code == 2
     assert "add auto=none" in err
     assert not (in_tmp / "outputs").exists()
 
@@ -95,8 +95,8 @@ def test_another_model_needs_no_auto(command: Command, in_tmp: Path, digits: Pat
 def test_nothing_to_look_at(command: Command, in_tmp: Path) -> None:
     (in_tmp / "empty").mkdir()
     code, _, err = command(train, "experiment=my_images", "data.root=empty", *SMALL)
-    assert code == 1
+    assert code == 2
     assert "holds no images" in err
     code, _, err = command(train, "experiment=my_images", *SMALL)
-    assert code == 1
+    assert code == 2
     assert "data.root is null" in err

@@ -75,7 +75,7 @@ def test_scores_made_differently_stay_apart_or_are_refused(command: Command, tra
     assert "fakes: 100 against 50" in printed
     assert (trained / "report" / "report.html").is_file()  # in the folder that was named
     code, _, err = command(compare, str(trained), "strict=true")
-    assert code == 1
+    assert code == 2
     assert "fakes: 100 against 50" in err
     assert err.count("\n") == 1
 
@@ -116,7 +116,7 @@ def test_runs_that_are_all_damaged_are_named(command: Command, in_tmp: Path) -> 
     Path("a/config.yaml").write_text("seed: 0\n")
     Path("a/result.json").write_text("{")
     code, printed, err = command(compare, "a")
-    assert code == 1
+    assert code == 2
     assert "a is left out: a/result.json holds no JSON" in printed
     assert "no run that can be compared" in err
 

@@ -74,7 +74,7 @@ def test_points_are_a_picture_or_numbers(command: Command, runs: dict[str, Run],
     assert command(sample, f"checkpoint={runs['points'].path}", "out=p.npz", "format=npz", "count=10")[0] == 0
     assert np.load(in_tmp / "p.npz")["points"].shape == (10, 2)
     code, _, err = command(sample, f"checkpoint={runs['points'].path}", "format=png")
-    assert code == 1
+    assert code == 2
     assert "format=png is for images" in err
 
 
@@ -122,13 +122,13 @@ def test_evaluation_uses_the_stored_choices_and_says_how(command: Command, runs:
 
 def test_evaluation_refuses_other_shapes(command: Command, runs: dict[str, Run]) -> None:
     code, _, err = command(evaluate, f"checkpoint={runs['points'].path}", "data=digits", "metrics=modes")
-    assert code == 1
+    assert code == 2
     assert "shape" in err
 
 
 def test_evaluation_of_a_run_without_metrics(command: Command, runs: dict[str, Run]) -> None:
     code, _, err = command(evaluate, f"checkpoint={runs['vae'].path}")
-    assert code == 1
+    assert code == 2
     assert "metrics=none" in err
 
 
@@ -160,7 +160,7 @@ def test_standing_statistics_change_samples_and_the_fingerprint(
 def test_standing_statistics_need_batch_norm(command: Command, runs: dict[str, Run], in_tmp: Path) -> None:
     for module in (sample, evaluate):
         code, _, err = command(module, f"checkpoint={runs['points'].path}", "standing=4")
-        assert code == 1
+        assert code == 2
         assert "standing=4 is about BatchNorm, which this generator has not" in err
         code, _, err = command(module, f"checkpoint={runs['cgan'].path}", "standing=0")
         assert "standing=0 is not a whole number from 1" in err

@@ -114,7 +114,7 @@ def test_a_cell_with_another_config_is_refused_with_the_difference(sweep: Comman
     sweep("seed=1")
     before = last_checkpoints(in_tmp / "mine")
     code, _, err = sweep("seed=1", "data.batch_size=8")
-    assert code == 1
+    assert code == 2
     assert err.count("data.batch_size: 4 -> 8") == 1
     assert last_checkpoints(in_tmp / "mine") == before
 
@@ -196,7 +196,7 @@ def test_joblib_runs_jobs_beside_each_other(
     monkeypatch.setattr(sys, "argv", ["train.py", "-m", *POINTS, "trainer.devices=1,2", "sweep_dir=mine", *launcher])
     code = train.main()
     screen = capfd.readouterr()
-    assert code == 1
+    assert code == 2
     assert "[trainer.devices-2] error: trainer.devices=2 cannot be swept" in screen.err
     assert "Traceback" not in screen.err
     assert "step/s" not in screen.err

@@ -94,7 +94,7 @@ def test_the_identical_command_starts_continues_and_says_that_it_is_done(command
 def test_another_config_in_the_same_folder_is_refused_with_the_difference(command: Command, in_tmp: Path) -> None:
     command(*POINTS, "run_dir=mine")
     code, _, err = command(*POINTS, "run_dir=mine", "seed=5", "trainer.max_steps=9")
-    assert code == 1
+    assert code == 2
     assert "seed: 0 -> 5" in err
     assert "max_steps" not in err
 
@@ -103,7 +103,7 @@ def test_a_foreign_folder_is_refused(command: Command, in_tmp: Path) -> None:
     (in_tmp / "mine").mkdir()
     (in_tmp / "mine" / "thesis.txt").write_text("precious")
     code, _, err = command(*POINTS, "run_dir=mine")
-    assert code == 1
+    assert code == 2
     assert "holds files but no run" in err
     assert [p.name for p in (in_tmp / "mine").iterdir()] == ["thesis.txt"]
 
@@ -189,7 +189,7 @@ def test_a_sweep_runs_every_combination_in_a_folder_of_its_own(command: Command,
 
 def test_a_job_that_fails_does_not_end_the_sweep(command: Command, in_tmp: Path) -> None:
     code, _, err = command("-m", *POINTS, "optim.n_critic=0,1")
-    assert code == 1
+    assert code == 2
     assert err.count("error: ") == 1
     assert [f.name for f in runs_in(in_tmp)] == ["optim.n_critic-1"]
 
@@ -221,7 +221,7 @@ def test_a_signal_ends_the_sweep(command: Command, in_tmp: Path, monkeypatch: py
 
 def test_several_devices_cannot_be_swept(command: Command) -> None:
     code, _, err = command("-m", *POINTS, "seed=1,2", "trainer.devices=2")
-    assert code == 1
+    assert code == 2
     assert "cannot be swept" in err
 
 
@@ -242,7 +242,7 @@ def test_two_processes_do_not_share_a_folder(command: Command, in_tmp: Path) -> 
     with open(in_tmp / "mine" / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         code, _, err = command("run_dir=mine", "trainer.max_steps=9")
-    assert code == 1
+    assert code == 2
     assert "another process trains in" in err
 
 
@@ -259,6 +259,6 @@ def test_answers_without_training_do_not_import_torch(in_tmp: Path, arguments: l
 def test_ranks_started_from_outside_need_a_folder(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "0")
     code, _, err = command(*POINTS)
-    assert code == 1
+    assert code == 2
     assert "run_dir=" in err
     assert "ADVERSARIA_RUN_DIR" not in os.environ

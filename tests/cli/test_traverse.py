@@ -44,7 +44,7 @@ def test_a_run_shows_its_codes_and_sample_shows_one(command: Command, infogan: R
         (["traverse=continuous_0", "truncation=0.7"], "two pictures"),
     ):
         code, _, err = command(sample, f"checkpoint={infogan.path}", *arguments)
-        assert code == 1
+        assert code == 2
         assert message in err
 
 

@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from adversaria.blame import told
+from adversaria.blame import of_circumstances, told
 from adversaria.cli import arguments
 from adversaria.cli.sweep import STOPPED, JobFailed, Sweep, SweepStopped
 from adversaria.cli.utf8 import escape_on_screen, use_utf8
@@ -138,12 +138,15 @@ def plain(config: DictConfig) -> Plain:
             raise UserError(f"{missing[0]} is not given; add {missing[0]}=... to the command")
         resolved: Plain = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        raise UserError(_first_lines(error)) from error
+        where = f"{error.full_key}: " if error.full_key else ""
+        raise UserError(f"{where}{_first_lines(error)}") from error
     return without_absent_callbacks(resolved)
 
 
 def explain(error: Exception, config_name: str) -> str:
     """One sentence for what Hydra says about a command line, with the near choices."""
+    if said := of_circumstances(error, {}):
+        return said
     message = str(error)
     if match := re.search(r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':\n((?:\t.*\n?)*)", message):
         path, group, listed = match.groups()
@@ -208,9 +211,18 @@ def _keys(config_name: str) -> Iterable[str]:
 def _first_lines(error: Exception) -> str:
     """The message in one line, without what only helps those who write configs."""
     lines = [line.strip() for line in str(error).splitlines()]
-    noise = ("search path", "provider=", "full_key", "object_type", "Set the environment", "To append", "See https")
+    noise = (
+        "search path",
+        "provider=",
+        "full_key",
+        "object_type",
+        "reference_type",
+        "Set the environment",
+        "To append",
+        "See https",
+    )
     said = "; ".join(line for line in lines if line and not any(word in line for word in noise))
-    return said or type(error).__name__
+    return re.sub(r"^\w+ raised while resolving interpolation: ", "", said) or type(error).__name__
 
 
 def _quieten(prefix: str = "") -> None:
