@@ -49,8 +49,12 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
         durable: reaches the disk before it is called ``path``, and so survives a loss of power.
 
     Raises:
+        UserError: a folder, a device or a pipe is in its place, which a file would take.
         OSError: it cannot be written; ``path`` is what it was.
     """
+    # Even /dev/null can be replaced by who may do anything.
+    if path.exists() and not path.is_symlink() and not path.is_file():
+        raise UserError(f"{shown(path)} is no regular file but a folder, a device or a pipe; choose another place")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         # 0o666 is cut by the umask, as for any other file
