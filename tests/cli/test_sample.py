@@ -155,7 +155,7 @@ def test_nothing_half_written_is_left(
 
 def test_what_could_not_be_written_is_refused_at_once(named: str, tmp_path: Path) -> None:
     spec = adversaria.load(named).spec
-    with pytest.raises(UserError, match="has .* GiB left"):
+    with pytest.raises(UserError, match=r"has .* GiB left"):
         writers.check_room("npz", 10**15, spec, tmp_path / "x.npz")
     with pytest.raises(UserError, match="too many for one picture"):
         writers.check_room("grid", 10**7, spec, tmp_path / "x.png")

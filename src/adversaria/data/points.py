@@ -7,6 +7,7 @@ et al. 2017 ("VEEGAN", section 4.1).
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from adversaria.data.cache import content_hash
 from adversaria.data.module import DataModule, Loaded
 from adversaria.data.storage import Split, Storage
 from adversaria.errors import UserError
-from adversaria.ranges import Amount, Count, Depth, Positive, Seed
+from adversaria.ranges import Amount, Between, Count, Depth, Positive, Seed
 from adversaria.types import DataSpec
 
 _TEST_SHARE = 10  # of the training points
@@ -49,7 +50,7 @@ class GaussianMixture(DataModule):
         seed: Seed,
         modes: Tensor,
         sigma: Positive,
-        count: Count,
+        count: Annotated[int, Between(_TEST_SHARE, 10**7)],
         source_seed: Seed,
     ) -> None:
         super().__init__(name=name, batch_size=batch_size, storage=storage, num_workers=num_workers, seed=seed)
