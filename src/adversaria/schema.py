@@ -88,7 +88,8 @@ def signature(target: Callable[..., Any]) -> tuple[Mapping[str, inspect.Paramete
         # ``**keywords`` go to the class that it is derived from, and are what that one takes
         base = next((c for c in target.__mro__[1:] if "__init__" in vars(c) and c is not object), None)
         inherited = ({}, {}) if base is None else signature(base)
-        return {**inherited[0], **parameters}, {**inherited[1], **hints}
+        optional = {name: p.replace(default=None) for name, p in inherited[0].items()}  # the class may give it itself
+        return {**optional, **parameters}, {**inherited[1], **hints}
     return parameters, hints
 
 

@@ -84,7 +84,9 @@ class DataSpec:
             raise ValueError(f"num_classes={classes}")
         if modality not in get_args(Modality) or not -math.inf < low < high < math.inf:
             raise ValueError(f"modality={modality}, value_range={low, high}")
-        if names is not None and (len(names) != classes or not all(isinstance(name, str) for name in names)):
+        if names is not None and (
+            not isinstance(names, list) or len(names) != classes or not all(isinstance(name, str) for name in names)
+        ):
             raise ValueError("class_names")
         return cls(shape, classes, (low, high), modality, None if names is None else tuple(map(shown, names)))
 

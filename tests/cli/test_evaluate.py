@@ -167,3 +167,73 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(
     assert message in err
     assert err.count("error: ") == 1
     assert set(in_tmp.iterdir()) == before
+
+
+def test_no_record_replaces_another(command: Command, runs: dict[str, Run], in_tmp: Path) -> None:
+    for seed in (0, 1, 0):
+        assert command(evaluate, f"checkpoint={runs['dcgan'].path}", f"seed={seed}", "out=all.json")[0] == 0
+    records = json.loads(Path("all.json").read_text())["records"]
+    assert len(records) == 4  # last and best of two seeds
+    assert len({(record["subject"], record["fingerprint_id"]) for record in records}) == 4
+    Path("notes.json").write_text('{"mine": 1}')
+    code, _, err = command(evaluate, f"checkpoint={runs['dcgan'].path}", "out=notes.json")
+    assert code == 2
+    assert "holds something else than scores" in err
+    assert Path("notes.json").read_text() == '{"mine": 1}'
+
+
+def test_a_file_of_one_evaluation_is_still_read(in_tmp: Path) -> None:
+    from adversaria.cli.records import add_records, read_records
+
+    old = {
+        "reference": "digits",
+        "fingerprint_id": "ab",
+        "fingerprint": {},
+        "scores": {"last": {"metrics": {"x": 1.0}}},
+    }
+    Path("old.json").write_text(json.dumps(old))
+    assert read_records(Path("old.json"))[0]["metrics"] == {"x": 1.0}
+    add_records(Path("old.json"), [{"subject": "best", "fingerprint_id": "ab"}])
+    assert [record["subject"] for record in read_records(Path("old.json"))] == ["last", "best"]
+
+
+def test_a_score_without_a_value_says_why(
+    command: Command, runs: dict[str, Run], real_digits: Path, in_tmp: Path
+) -> None:
+    code, printed, err = command(
+        evaluate, f"checkpoint={runs['cgan'].path}", "data=digits", *SMALL, "metrics.count=16", "out=few.json"
+    )
+    assert code == 0, err
+    missing = json.loads(Path("few.json").read_text())["records"][0]["missing"]
+    assert "each class needs 2 of both" in missing["classifier_intra_fid16"]
+    assert "no score   classifier_intra_fid16 of last: class" in printed
+
+
+def test_what_a_checkpoint_says_of_data_and_metrics_stays_on_this_machine(
+    command: Command, runs: dict[str, Run], in_tmp: Path
+) -> None:
+    import torch
+
+    content = torch.load(runs["dcgan"].last, weights_only=True)
+    config, elsewhere = content["config"], str(in_tmp / "elsewhere")
+
+    def evaluated(**changes: Any) -> tuple[int, str, str]:
+        changed = {name: {**config[name], **change} for name, change in changes.items()}
+        torch.save({**content, "config": {**config, **changed}}, in_tmp / "foreign.ckpt")
+        return command(evaluate, "checkpoint=foreign.ckpt", "out=e.json")
+
+    code, printed, err = evaluated(data={"cache_dir": elsewhere}, metrics={"cache_dir": elsewhere})
+    assert code == 0, err
+    assert "data       digits as the checkpoint says: adversaria.data.named.Digits" in printed
+    assert not Path(elsewhere).exists()
+    for group, change, message in (
+        ("data", {"_target_": "adversaria.data.record.forget", "rows": "e.json"}, "data._target_"),
+        ("data", {"name": "../../evil"}, "data.name"),
+        ("data", {"_target_": "adversaria.data.named.CIFAR10", "root": elsewhere, "download": True}, "downloaded"),
+        ("metrics", {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": elsewhere}, "metrics._target_"),
+        ("metrics", {"extractor": {"_target_": "adversaria.metrics.DINOv2Extractor", "weights": None}}, "downloaded"),
+    ):
+        code, _, err = evaluated(**{group: change})
+        assert code == 2, (group, change)
+        assert message in err
+        assert not Path(elsewhere).exists()
