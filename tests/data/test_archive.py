@@ -247,3 +247,9 @@ def test_a_zip_entry_is_unpacked_no_further_than_it_says(tmp_path: Path):
     tree = open_tree(path)
     with pytest.raises(UserError, match="CRC"):
         list(tree.files({"a.png"}))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "images.tar")
+    with pytest.raises(UserError, match="neither a folder nor a file"):
+        open_tree(tmp_path / "images.tar")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from adversaria.build import check
 from adversaria.data import points
 from adversaria.data.points import GaussianMixture
 from adversaria.errors import UserError
@@ -106,3 +107,11 @@ def test_decode_passes_points_on():
 def test_wrong_options_give_a_sentence(make: Any, options: dict[str, Any], key: str):
     with pytest.raises(UserError, match=rf"data\.(modes\.)?{key}="):
         make(**options)
+
+
+@pytest.mark.parametrize(("key", "change"), [("count", {"count": 10**9}), ("modes.number", {})])
+def test_numbers_that_take_all_memory_are_refused_before_anything_is_drawn(key: str, change: dict[str, Any]) -> None:
+    modes = {"_target_": "adversaria.data.points.ring", "number": 8 if change else 10**9, "radius": 1.0}
+    node = {"_target_": "adversaria.data.points.GaussianMixture", "name": "ring", "modes": modes, **change}
+    with pytest.raises(UserError, match=rf"data\.{key}=1000000000"):
+        check(node, "data")

@@ -93,8 +93,8 @@ def open_tree(path: Path, kept_in: Path | None = None) -> Tree:
         # Of a relative path nobody sees which folder it starts from.
         place = "" if path.is_absolute() else f" in {shown(Path.cwd())}"
         raise UserError(f"data.root={shown(path)} does not exist{place}: give an existing folder or archive")
-    if not path.is_file():
-        raise UserError(f"data.root={shown(path)} is no regular file, and may never end: give a folder or archive")
+    if not path.is_file():  # a pipe or a device may never end
+        raise UserError(f"data.root={shown(path)} is neither a folder nor a file: give an existing folder or archive")
     with _damage_reported(path):
         # Tar first: a tar file that ends with a stored zip file looks like a zip file too.
         if tarfile.is_tarfile(path):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+from PIL import UnidentifiedImageError
 from tqdm import tqdm
 
 from adversaria.data import images
@@ -117,7 +118,7 @@ class RowDecoder:
             try:
                 image = item.image()
             except Exception as error:  # it is counted and named when its turn comes
-                reason = reason or f"{type(error).__name__}: {error}"
+                reason = reason or _reason(error)
                 continue
             self.channels = self.channels or (1 if image.mode == "L" else 3)
             self.height_width = self.height_width or (image.height, image.width)
@@ -137,7 +138,7 @@ class RowDecoder:
         try:
             image = item.image()
         except Exception as error:  # Pillow's plugins raise anything from SyntaxError to struct.error
-            return f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
+            return _reason(error)
         self.deep |= bool(image.info.get("deep"))
         if self.choose_channels and self.channels == 1 and image.mode != "L":
             raise ColourFound
@@ -268,3 +269,10 @@ def _without(
         splits=splits,
         info={"class_names": layout.class_names, "encoding": pictures.encoding, "notes": notes, "deep": deep},
     )
+
+
+def _reason(error: Exception) -> str:
+    """Why an image is unreadable."""
+    if isinstance(error, UnidentifiedImageError):  # says where the bytes lie in memory
+        return "no image of a known kind"
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"

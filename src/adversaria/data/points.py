@@ -20,6 +20,10 @@ from adversaria.errors import UserError
 from adversaria.ranges import Amount, Between, Count, Depth, Positive, Seed
 from adversaria.types import DataSpec
 
+#: all lie in memory at once, whoever asks for them: also a config out of a file
+_Modes = Annotated[int, Between(1, 2**20)]
+_Points = Annotated[int, Between(1, 2**24)]
+
 _TEST_SHARE = 10  # of the training points
 _REACH = 4  # standard deviations beyond the outermost mode that the value range includes
 
@@ -50,7 +54,7 @@ class GaussianMixture(DataModule):
         seed: Seed,
         modes: Tensor,
         sigma: Positive,
-        count: Annotated[int, Between(_TEST_SHARE, 10**7)],
+        count: _Points,
         source_seed: Seed,
     ) -> None:
         super().__init__(name=name, batch_size=batch_size, storage=storage, num_workers=num_workers, seed=seed)
@@ -86,7 +90,7 @@ class GaussianMixture(DataModule):
         return Split(points.astype(np.float32), None)
 
 
-def ring(*, number: Count, radius: Positive) -> Tensor:
+def ring(*, number: _Modes, radius: Positive) -> Tensor:
     """Centres ``[number, 2]`` equally spaced on a circle around the origin, the first at angle 0.
 
     Raises:
