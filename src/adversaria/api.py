@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from adversaria.types import DataSpec
 __all__ = ["Sampler", "load", "read_checkpoint"]
 
 
+#: numbers in the samples that are drawn at a time
+_LARGEST_BLOCK = 2**26
 #: numbers or names of classes
 Labels = int | str | Sequence[int | str] | None
 
@@ -110,8 +113,9 @@ class Sampler:
         draw = self.draw(seed=seed, labels=labels, truncation=truncation)
         if count < 1:
             raise UserError(f"count={count} must be at least 1")
-        starts = range(0, count, batch_size)
-        return torch.cat([draw(start, min(count, start + batch_size)).samples.float().cpu() for start in starts])
+        size = self.block_size(batch_size)
+        starts = range(0, count, size)
+        return torch.cat([draw(start, min(count, start + size)).samples.float().cpu() for start in starts])
 
     def interpolate(
         self,
@@ -177,6 +181,10 @@ class Sampler:
     def draw(self, *, seed: int = 0, labels: Labels = None, truncation: float | None = None) -> Draw:
         """The stream of samples that `sample` takes the first ``count`` of."""
         return Draw(self.network, self.device, seed=seed, labels=self.labels(labels), truncation=truncation)
+
+    def block_size(self, batch_size: int) -> int:
+        """How many samples to draw at a time: ``batch_size``, or fewer of samples so large that a batch has no room."""
+        return max(1, min(batch_size, _LARGEST_BLOCK // math.prod(self.spec.shape)))
 
     def labels(self, labels: Labels = None) -> list[int] | None:
         """The classes to take in turn, as numbers; None for an unconditional model.

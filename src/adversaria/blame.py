@@ -131,6 +131,11 @@ def _mentions(said: str, key: str, value: Any) -> bool:
     return any(re.search(rf"(?<![\w.]){re.escape(word)}(?![\w])", said) for word in words)
 
 
+def largest_sizes(node: Plain, path: str) -> str:
+    """The fields below ``path`` that decide most how much memory is taken, as they are typed."""
+    return _largest_sizes(flatten(node, f"{path}.")) or "the sizes"
+
+
 def _largest_sizes(fields: Mapping[str, Any]) -> str:
     sizes = {
         key: value

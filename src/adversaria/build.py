@@ -7,6 +7,7 @@ exists at run time (the data's spec, the metrics) reaches a constructor by the n
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import pkgutil
@@ -14,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adversaria.admission import PLACES, Kind, Trust, kinds_of, place_at
-from adversaria.blame import blamed
+from adversaria.blame import blamed, largest_sizes
 from adversaria.config import Plain, conf_dir, near
 from adversaria.errors import UserError
 from adversaria.schema import refuse_misfit, signature
@@ -140,7 +141,31 @@ def build_system(config: Plain, spec: DataSpec, trust: Sequence[str] | Trust = (
             raise UserError(f"{target.__name__} takes no {name}; leave out {name}=...")
         if config.get(name) or name == "penalty":
             parts[name] = construct(config.get(name) or {}, name, trust, spec=spec)
+    _refuse_beyond_memory(config, target, spec, trust)
     system: SteppedModule = construct(config["model"], "model", trust, **parts)
     for name in system.network_names:
         iterate_together(getattr(system, name))
     return system
+
+
+def _refuse_beyond_memory(config: Plain, system: Any, spec: DataSpec, trust: Sequence[str] | Trust) -> None:
+    """Raises UserError if the networks cannot be trained in this machine's memory, before it is taken.
+
+    Linux grants more than there is, and ends whoever uses it. A network is made on a device without memory; one that
+    cannot be (a user's own may compute with what it makes) is left to its real making.
+    """
+    import torch
+
+    from adversaria.data.storage import memory_limit
+
+    needed = 0
+    for name in system.network_names:
+        with contextlib.suppress(Exception), torch.device("meta"):
+            network = construct(config["model"].get(name), f"model.{name}", trust, spec=spec)
+            # weights, their gradients and two moments of an optimizer
+            needed += 4 * sum(parameter.nbytes for parameter in network.parameters())
+    if needed > (limit := memory_limit()):
+        raise UserError(
+            f"the networks take {needed / 2**30:,.0f} GiB of memory with gradients and moments, and this machine has "
+            f"{limit / 2**30:,.0f}: {largest_sizes(config['model'], 'model')} may be too large"
+        )

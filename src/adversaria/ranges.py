@@ -96,6 +96,8 @@ class Distinct:
 Count = Annotated[int, Between(1, 2**31 - 1)]
 #: the same, or none
 Amount = Annotated[int, Between(0, 2**31 - 1)]
+#: processes that read ahead
+Workers = Annotated[int, Between(0, 1024)]
 #: channels, features, numbers in a latent
 Width = Annotated[int, Between(1, 2**20)]
 #: the same, or none

@@ -104,7 +104,7 @@ def _blocks(sampler: Sampler, config: Plain) -> Iterator[Tensor]:
     from tqdm import tqdm
 
     draw = sampler.draw(seed=config["seed"], labels=config["labels"], truncation=config["truncation"])
-    count, size = config["count"], config["batch_size"]
+    count, size = config["count"], sampler.block_size(config["batch_size"])
     with tqdm(total=count, unit="sample", disable=None, leave=False) as bar:
         for start in range(0, count, size):
             block = draw(start, min(count, start + size)).samples.float().cpu()

@@ -157,6 +157,9 @@ def _folder(out: Path) -> Iterator[Path]:
         if out.is_dir():
             out.rename(old)
         fresh.rename(out)
+    except OSError as error:
+        error.filename = str(out)  # nobody knows the other name
+        raise
     finally:
         for left in (fresh, old):
             shutil.rmtree(left, ignore_errors=True)

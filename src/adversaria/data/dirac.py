@@ -8,7 +8,7 @@ from adversaria.data.cache import content_hash
 from adversaria.data.module import DataModule, Loaded
 from adversaria.data.storage import Split, Storage
 from adversaria.errors import UserError
-from adversaria.ranges import Amount, Count, Seed
+from adversaria.ranges import Count, Seed, Workers
 from adversaria.types import DataSpec
 
 _EXTENT = 2.0  # of the value range around the point; it informs, nothing is clipped
@@ -26,7 +26,7 @@ class DiracPoints(DataModule):
     """
 
     def __init__(
-        self, *, name: str, batch_size: Count, storage: Storage, num_workers: Amount, seed: Seed, count: Count
+        self, *, name: str, batch_size: Count, storage: Storage, num_workers: Workers, seed: Seed, count: Count
     ) -> None:
         super().__init__(name=name, batch_size=batch_size, storage=storage, num_workers=num_workers, seed=seed)
         if count < 1:

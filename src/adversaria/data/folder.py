@@ -22,7 +22,7 @@ from adversaria.data.pictures import Pictures, from_tree
 from adversaria.data.storage import Split, Storage
 from adversaria.data.survey import Survey, survey
 from adversaria.errors import UserError
-from adversaria.ranges import Amount, Count, Seed, Side, Width
+from adversaria.ranges import Count, Seed, Side, Width, Workers
 from adversaria.text import shown
 from adversaria.types import DataSpec
 
@@ -72,7 +72,7 @@ class ImageData(DataModule):
         mirror: bool,
         batch_size: Count,
         storage: Storage,
-        num_workers: Amount,
+        num_workers: Workers,
         cache_dir: str | None,
         limit: Count | None,
         seed: Seed,

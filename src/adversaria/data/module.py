@@ -14,7 +14,7 @@ from torch import Tensor
 from adversaria.data.storage import Split, Storage, choose, endless
 from adversaria.data.stream import EpochStream, StepIndices
 from adversaria.errors import UserError
-from adversaria.ranges import Amount, Count, Seed
+from adversaria.ranges import Count, Seed, Workers
 from adversaria.text import check_name
 from adversaria.types import Batch, DataSpec
 
@@ -63,7 +63,7 @@ class DataModule(LightningDataModule):
 
     mirror: bool = False
 
-    def __init__(self, *, name: str, batch_size: Count, storage: Storage, num_workers: Amount, seed: Seed) -> None:
+    def __init__(self, *, name: str, batch_size: Count, storage: Storage, num_workers: Workers, seed: Seed) -> None:
         super().__init__()
         check_name("data.name", name)  # it becomes part of paths
         if batch_size < 1:

@@ -17,7 +17,7 @@ from adversaria.data.cache import content_hash
 from adversaria.data.module import DataModule, Loaded
 from adversaria.data.storage import Split, Storage
 from adversaria.errors import UserError
-from adversaria.ranges import Amount, Between, Count, Depth, Positive, Seed
+from adversaria.ranges import Between, Count, Depth, Positive, Seed, Workers
 from adversaria.types import DataSpec
 
 #: all lie in memory at once, whoever asks for them: also a config out of a file
@@ -50,7 +50,7 @@ class GaussianMixture(DataModule):
         name: str,
         batch_size: Count,
         storage: Storage,
-        num_workers: Amount,
+        num_workers: Workers,
         seed: Seed,
         modes: Tensor,
         sigma: Positive,

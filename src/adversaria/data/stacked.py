@@ -17,7 +17,7 @@ from adversaria.data.named import MNIST
 from adversaria.data.storage import Split, Storage
 from adversaria.data.survey import Survey
 from adversaria.errors import UserError
-from adversaria.ranges import Amount, Count, Seed, Side
+from adversaria.ranges import Count, Seed, Side, Workers
 from adversaria.types import DataSpec
 
 CHANNELS = 3
@@ -59,7 +59,7 @@ class StackedMNIST(DataModule):
         name: str,
         batch_size: Count,
         storage: Storage,
-        num_workers: Amount,
+        num_workers: Workers,
         seed: Seed,
         root: str | None,
         download: bool,
