@@ -168,7 +168,7 @@ def test_a_term_with_state_is_saved_and_restored(
     import adversaria.penalties
 
     monkeypatch.setattr(adversaria.penalties, "R2", Counting)
-    Counting.__module__ = "adversaria.penalties"
+    Counting.__module__, Counting.__qualname__ = "adversaria.penalties", "R2"
     penalty = ("+penalty.counting._target_=adversaria.penalties.R2",)
     run = train_run("run", *POINTS, "metrics=none", "trainer.max_steps=3", *penalty)
     state = torch.load(run.last, weights_only=True)["state_dict"]
