@@ -26,7 +26,7 @@ def test_the_example_trains_from_outside(tmp_path: Path) -> None:
         return subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
     refused = run()
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "trust=[mypackage]" in refused.stderr
     assert not (tmp_path / "mine").exists()
     trained = run("trust=[mypackage]")
