@@ -135,7 +135,7 @@ def _is_of_type(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return any(value == choice and type(value) is type(choice) for choice in arguments)
     if hint is float:
-        return _is_number(value) and math.isfinite(value)
+        return _is_number(value) and math.isfinite(value) and not (isinstance(value, int) and abs(value) > LARGEST_INT)
     if hint is int:
         return _is_number(value) and isinstance(value, int) and abs(value) <= LARGEST_INT
     if hint in (bool, str, type(None), None):
