@@ -210,3 +210,11 @@ def test_what_no_sampler_needs_is_not_looked_at(tmp_path: Path) -> None:
     torch.save({**content, "config": {**config, "metrics": anything, "optim": anything}}, tmp_path / "other.ckpt")
     expected = adversaria.load(STORED).sample(4)
     assert torch.equal(adversaria.load(tmp_path / "other.ckpt").sample(4), expected)
+
+
+def test_a_key_that_no_run_has_is_refused_and_not_ignored(tmp_path: Path) -> None:
+    content = torch.load(STORED, weights_only=True)
+    torch.save({**content, "config": {**content["config"], "modle": {}}}, tmp_path / "unknown.ckpt")
+    for way in ways(tmp_path / "unknown.ckpt").values():
+        with pytest.raises(UserError, match="modle is no key of a run's config; did you mean model"):
+            way()

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from adversaria.admission import EVERYTHING, PLACES, Trust
 from adversaria.build import check, construct
-from adversaria.config import Plain
+from adversaria.config import Plain, near
 from adversaria.errors import UserError
+from adversaria.fields import known_keys
 from adversaria.layers import Latent, Normal
 from adversaria.layers.spectral_norm import iterate_together
 from adversaria.text import shown
@@ -82,8 +83,14 @@ def check_objective(config: Plain, packages: Sequence[str]) -> None:
         packages: of the user's own, which it may name.
 
     Raises:
-        UserError: it names something that no model is made of.
+        UserError: it names something that no model is made of, or has a key that no run has.
     """
+    known = known_keys("train")
+    if unknown := next((key for key in config if key not in known), None):
+        raise UserError(
+            f"{shown(unknown)} is no key of a run's config{near(str(unknown), known)}; the checkpoint is another "
+            "version's, or damaged"
+        )
     for group in ("model", "loss", "penalty", "augment"):
         check(_node(config, group), group, Trust(packages, EVERYTHING))
 
