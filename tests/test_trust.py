@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 import adversaria
 from adversaria.admission import EVERYTHING, NESTED, PLACES, Kind, Trust
 from adversaria.callbacks import WarmStart
-from adversaria.cli import sample
+from adversaria.cli import sample, train
 from adversaria.errors import UserError
 
 STORED = Path(__file__).parent / "stored" / "dcgan" / "checkpoints" / "last.ckpt"
@@ -218,3 +219,43 @@ def test_a_key_that_no_run_has_is_refused_and_not_ignored(tmp_path: Path) -> Non
     for way in ways(tmp_path / "unknown.ckpt").values():
         with pytest.raises(UserError, match="modle is no key of a run's config; did you mean model"):
             way()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "+callbacks.x._target_=lightning.pytorch.callbacks.ModelCheckpoint",
+        "+callbacks.x={_target_: lightning.pytorch.callbacks.Timer, duration: null}",
+        "+logger.x._target_=lightning.pytorch.loggers.CSVLogger",
+        "+penalty.x._target_=adversaria.metrics.store.save_arrays",
+        "loss.d_loss._target_=subprocess.Popen",
+        "trainer._target_=adversaria.runs.Run",
+    ],
+)
+def test_a_run_folder_from_elsewhere_names_parts_of_models_alone(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "outputs" / "dcgan"
+    shutil.copytree(STORED.parents[1], folder)
+    (folder / "result.json").unlink()  # which says that the run has ended
+    with (folder / "overrides.txt").open("a") as file:
+        file.write(f"{line}\n")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr("sys.argv", ["train.py", "run_dir=outputs/dcgan", "trainer.max_steps=9"])
+    assert train.main() == 2
+    said = capsys.readouterr().err
+    assert "that a config may name here" in said or "another machine has written" in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_typed_again_is_the_users_own_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(STORED.parents[1], tmp_path / "outputs" / "dcgan")
+    (tmp_path / "outputs" / "dcgan" / "result.json").unlink()
+    monkeypatch.chdir(tmp_path)
+    typed = "+callbacks.x._target_=lightning.pytorch.callbacks.Timer"
+    monkeypatch.setattr("sys.argv", ["train.py", "run_dir=outputs/dcgan", "trainer.max_steps=9", typed])
+    assert train.main() == 2  # allowed, but it is another run then
+    assert "was trained with another config (callbacks.x._target_" in capsys.readouterr().err
