@@ -128,3 +128,9 @@ def test_class_names_can_be_shown():
     layout = arrange(["caf\udce9/1.png", "\x1b[2Jred/1.png"], "x")
     assert layout.class_names == ["\\x1b[2Jred", "caf\\xe9"]
     assert layout.names[1] == "caf\udce9/1.png"
+
+
+def test_test_images_alone_are_trained_on_with_a_note() -> None:
+    layout = arrange([f"data/test/{k}.png" for k in range(4)], "x")
+    assert layout.splits == {"train": 4}
+    assert layout.notes == ["test/ is all there is: its images are for training"]

@@ -136,7 +136,11 @@ def _split(names: list[str], where: str) -> tuple[_Part, _Part, list[str]]:
     above = _common_folders(names[0], names[-1])
     level = _level_of_splits(names, above.count("/"), where)
     if level is None:
-        return _Part(names, [name[len(above) :] for name in names]), _Part(), []
+        tests = [
+            folder for folder in above.split("/") if folder and _kind(folder, alone=True) in ("test", "validation")
+        ]
+        notes = [f"{shown(folder, 60)}/ is all there is: its images are for training" for folder in tests[-1:]]
+        return _Part(names, [name[len(above) :] for name in names]), _Part(), notes
     kinds: dict[str, _Kind | None] = {}
     parts: dict[_Kind | None, list[tuple[str, str]]] = defaultdict(list)
     beside: Counter[str] = Counter()
