@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from adversaria.admission import PLACES, Kind, Trust, kinds_of, place_at
 from adversaria.blame import blamed, largest_sizes
-from adversaria.config import Plain, conf_dir, near
+from adversaria.config import Plain, conf_dir, flatten, near
 from adversaria.errors import UserError
 from adversaria.schema import refuse_misfit, signature
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from adversaria.stepping import SteppedModule
     from adversaria.types import DataSpec
 
+#: sizes below it make no network that a machine of today cannot hold
+_LARGE = 8192
 _SPECIAL = {"_target_", "_partial_"}
 #: ``*args`` and ``**keywords``, whose own names are no keywords
 _COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -159,6 +161,8 @@ def _refuse_beyond_memory(config: Plain, system: Any, spec: DataSpec, trust: Seq
     from adversaria.data.storage import memory_limit
 
     needed = 0
+    if not any(isinstance(value, int) and value >= _LARGE for value in flatten(config["model"]).values()):
+        return
     for name in system.network_names:
         with contextlib.suppress(Exception), torch.device("meta"):
             network = construct(config["model"].get(name), f"model.{name}", trust, spec=spec)
@@ -166,6 +170,6 @@ def _refuse_beyond_memory(config: Plain, system: Any, spec: DataSpec, trust: Seq
             needed += 4 * sum(parameter.nbytes for parameter in network.parameters())
     if needed > (limit := memory_limit()):
         raise UserError(
-            f"the networks take {needed / 2**30:,.0f} GiB of memory with gradients and moments, and this machine has "
-            f"{limit / 2**30:,.0f}: {largest_sizes(config['model'], 'model')} may be too large"
+            f"there is not enough memory for networks that take {needed / 2**30:,.0f} GiB with gradients and moments, "
+            f"on a machine of {limit / 2**30:,.0f} GiB: {largest_sizes(config['model'], 'model')} may be too large"
         )
