@@ -69,7 +69,7 @@ MODELS = sorted(file.stem for file in (conf_dir() / "model").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("labels", ["unlabelled", "labelled"])
-@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("size", [32, pytest.param(64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("model", MODELS)
 def test_each_model_trains_at_its_sizes_with_labels_and_without(
     train_run: Callable[..., Run], class_folders: Path, model: str, size: int, labels: str
