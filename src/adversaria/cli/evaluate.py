@@ -179,14 +179,13 @@ def _node(config: Plain, stored: Plain, group: str) -> tuple[Plain, str, Trust]:
 
 def _further(config: Plain, data: DataModule, metrics: Metrics, count: int | None) -> Further:
     """Memorisation and usefulness, as far as they are asked for: refused now, if they must be, and run later."""
-    from adversaria.build import check, construct
+    from adversaria.build import construct
 
     made: Further = {}
     for group in ("memorisation", "usefulness"):
         node = config[group]
         if node and count is not None and "count" in node:
             node = {**node, "count": min(node["count"] or count, count)}
-        check(node, group, config["trust"])
         if node:
             made[group] = construct(node, group, config["trust"])
     if "memorisation" in made and not hasattr(metrics, "extractor"):

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from adversaria.files import replacing
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -57,15 +59,8 @@ def save_arrays(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
     """
     description = json.dumps({"about": dict(about), "sha256": content_hash(arrays)}, sort_keys=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **{_ABOUT: np.frombuffer(description.encode(), np.uint8)}, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, durable=True) as file:
+        np.savez(file, **{_ABOUT: np.frombuffer(description.encode(), np.uint8)}, **arrays)  # type: ignore[arg-type]
 
 
 def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
