@@ -101,6 +101,13 @@ def test_of_all_that_can_be_called_a_stored_config_names_the_listed_alone() -> N
     assert others == {"lightning.pytorch.trainer.trainer.Trainer"}
 
 
+def test_a_function_without_a_module_is_at_home_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "adversaria.losses.functional.hinge_d"
+    assert admitted(name, NESTED) is not None
+    monkeypatch.setattr(pkgutil.resolve_name(name), "__module__", None)
+    assert admitted(name, NESTED) is None
+
+
 @pytest.fixture
 def canary(tmp_path: Path) -> Path:
     """A file of the user's that nothing may touch."""

@@ -330,7 +330,7 @@ def _is_at_home(target: Any, rooms: Sequence[str]) -> bool:
     """Whether a public class or function is defined in one of ``rooms``."""
     if not (inspect.isclass(target) or inspect.isfunction(target)):
         return False
-    home, name = target.__module__, target.__qualname__
+    home, name = target.__module__ or "", target.__qualname__  # a function that torch compiles has no module
     inside = any(home == room or home.startswith(f"{room}.") for room in rooms)
     return inside and "." not in name and not any(part.startswith("_") for part in (name, *home.split(".")[1:]))
 
