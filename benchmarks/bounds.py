@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from turns import clock
 
-from adversaria.training import Experiment
+from adversaria.training.experiment import Experiment
 
 #: operations of a CPU and kernels of a GPU that multiply matrices
 MATRIX = re.compile(r"gemm|conv|cutlass|xmma|nvjet|wgrad|dgrad|fmha|flash|::(add|b|badd|s)?mm$", re.IGNORECASE)

@@ -27,10 +27,10 @@ from typing import Any
 import torch
 from tables import as_table
 
-from adversaria import cost
-from adversaria.build import build_system
-from adversaria.inprocess import compose
-from adversaria.types import DataSpec
+from adversaria.cli.inprocess import compose
+from adversaria.core.types import DataSpec
+from adversaria.evaluation import cost
+from adversaria.systems.build import build_system
 
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "scale.png"
 #: seconds of an all-reduce before its first hop

@@ -31,11 +31,11 @@ from sklearn.datasets import load_sample_images
 from tables import as_table
 from turns import Ends, config_of, fit
 
-from adversaria.data.folder import ImageFolder
+from adversaria.core.types import Batch
+from adversaria.data.images.folder import ImageFolder
 from adversaria.data.mapped import place_of
 from adversaria.data.module import DataModule
-from adversaria.training import build_experiment
-from adversaria.types import Batch
+from adversaria.training.experiment import build_experiment
 
 WORKERS = (0, 1, 2)
 READERS = {"disk": "memory map", "files": "decoding JPEG"}

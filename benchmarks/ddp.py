@@ -102,7 +102,7 @@ def work(case: str, strategy: str, steps: int, rounds: int) -> None:
     from lightning.pytorch.callbacks import Callback
     from turns import config_of, fit
 
-    from adversaria.training import build_experiment
+    from adversaria.training.experiment import build_experiment
 
     class Turns(Callback):
         def on_train_start(self, trainer: Any, *_: Any) -> None:

@@ -2,9 +2,9 @@
 
     python benchmarks/health.py
 
-The framework trains with its default callbacks, and the hooks of `adversaria.callbacks.Health` are timed inside of it,
-so that a machine whose speed drifts slows both alike. On a GPU each hook waits for the device at its end, which makes
-the figure an upper bound.
+The framework trains with its default callbacks, and the hooks of `adversaria.training.callbacks.Health` are timed
+inside of it, so that a machine whose speed drifts slows both alike. On a GPU each hook waits for the device at its end,
+which makes the figure an upper bound.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from turns import config_of, fit
 
-from adversaria.callbacks import Health
-from adversaria.training import build_experiment
+from adversaria.training.callbacks import Health
+from adversaria.training.experiment import build_experiment
 
 COLOUR = ("data=digits", "data.size=32", "data.channels=3", "metrics=none")
 CASES = {

@@ -26,10 +26,10 @@ from typing import Any
 
 from turns import Ends
 
-from adversaria import cost
-from adversaria.inprocess import compose
-from adversaria.runs import Run
-from adversaria.training import build_experiment, make_trainer
+from adversaria.cli.inprocess import compose
+from adversaria.evaluation import cost
+from adversaria.runs.folder import Run
+from adversaria.training.experiment import build_experiment, make_trainer
 
 SETTING = ("data=digits", "data.size=64", "data.channels=3", "metrics=none", "optim.n_critic=1")
 MODELS = {

@@ -21,9 +21,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from adversaria.metrics.frechet import RunningGaussian, frechet_distance, symmetric_root
-from adversaria.metrics.kernel import kernel_distance
-from adversaria.metrics.neighbours import neighbour_scores
+from adversaria.evaluation.metrics.frechet import RunningGaussian, frechet_distance, symmetric_root
+from adversaria.evaluation.metrics.kernel import kernel_distance
+from adversaria.evaluation.metrics.neighbours import neighbour_scores
 
 #: ``make(real, fake)`` -> the call to measure, after what is prepared once for each reference
 Make = Callable[[Tensor, Tensor], Callable[[], object]]

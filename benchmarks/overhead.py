@@ -20,7 +20,7 @@ import torch
 from plain import Loop, Means
 from turns import Pairs, TakeTurns, config_of, fit
 
-from adversaria.training import build_experiment, trainer_node
+from adversaria.training.experiment import build_experiment, trainer_node
 
 #: overrides of each, and how many times ``--steps`` make one of its segments
 CASES = {

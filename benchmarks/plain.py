@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
-from adversaria.layers import mixes_samples
-from adversaria.layers.batch_norm import frozen_statistics
-from adversaria.optim import make_optimizer
-from adversaria.schedules import Progress, value_at
-from adversaria.training import Experiment
-from adversaria.types import DiscriminatorOutput, Step
+from adversaria.core.schedules import Progress, value_at
+from adversaria.core.types import DiscriminatorOutput, Step
+from adversaria.nn.layers import mixes_samples
+from adversaria.nn.layers.batch_norm import frozen_statistics
+from adversaria.systems.optim import make_optimizer
+from adversaria.training.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class Loop:
         return any(t.applies_to == network and t.interval > 1 and index % t.interval == 0 for t in self.terms.values())
 
     def _lazy_step(self, which: int, step: Step, network: str, index: int, judge: Callable[[Step], Any]) -> None:
-        """A step of the lazy terms alone, as `adversaria.types.Term` has it."""
+        """A step of the lazy terms alone, as `adversaria.core.types.Term` has it."""
         with self._precision():
             lazy = [t for t in self.terms.values() if t.applies_to == network and t.interval > 1]
             if any(getattr(term, "uses_outputs", True) for term in lazy):

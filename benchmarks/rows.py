@@ -8,7 +8,7 @@ from typing import Any
 
 from tables import as_table
 
-from adversaria.config import conf_dir
+from adversaria.config.plain import conf_dir
 
 
 @dataclass(frozen=True)

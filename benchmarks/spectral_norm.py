@@ -26,10 +26,10 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from adversaria.layers.spectral_norm import iterate_together, spectral_norm
-from adversaria.models.resnet import ResNetDiscriminator
-from adversaria.models.sndcgan import SNDCGANDiscriminator
-from adversaria.types import DataSpec
+from adversaria.core.types import DataSpec
+from adversaria.nn.layers.spectral_norm import iterate_together, spectral_norm
+from adversaria.nn.networks.resnet import ResNetDiscriminator
+from adversaria.nn.networks.sndcgan import SNDCGANDiscriminator
 
 SPEC = DataSpec((3, 32, 32), None, (-1.0, 1.0), "image")
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"sndcgan": SNDCGANDiscriminator, "sngan": ResNetDiscriminator}

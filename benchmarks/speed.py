@@ -48,11 +48,11 @@ from plain import Loop, Means, cores
 from rows import ROWS, Row, as_markdown, variants_as_markdown
 from turns import TakeTurns, alternate, clock, config_of, fit, period_of
 
-from adversaria import cost
-from adversaria.build import construct
-from adversaria.inprocess import compose
-from adversaria.layers import mixes_samples
-from adversaria.training import Experiment, build_experiment, trainer_node
+from adversaria.cli.inprocess import compose
+from adversaria.config.build import construct
+from adversaria.evaluation import cost
+from adversaria.nn.layers import mixes_samples
+from adversaria.training.experiment import Experiment, build_experiment, trainer_node
 
 #: how long a row may take beyond its share before it is given up, in seconds
 GRACE = 120
@@ -162,7 +162,7 @@ def in_child(connection: Connection, row: Row, overrides: list[str], device: str
 def isolated(row: Row, overrides: list[str], device: str, seconds: float, which: str) -> dict[str, Any]:
     """The last that `in_child` sends."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "lightning", "adversaria.training", "bounds", "turns", "rows"])
+    context.set_forkserver_preload(["torch", "lightning", "adversaria.training.experiment", "bounds", "turns", "rows"])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=in_child, args=(theirs, row, overrides, device, time.time() + seconds, which))
     process.start()

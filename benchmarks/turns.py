@@ -15,10 +15,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from plain import Loop
 
-from adversaria.config import Plain
-from adversaria.inprocess import compose
-from adversaria.runs import Run
-from adversaria.training import Experiment, make_trainer
+from adversaria.cli.inprocess import compose
+from adversaria.config.plain import Plain
+from adversaria.runs.folder import Run
+from adversaria.training.experiment import Experiment, make_trainer
 
 
 def clock() -> float:

@@ -22,11 +22,12 @@ from PIL import Image
 from torch import Tensor
 from unattended import ROOT
 
-from adversaria.build import construct
+from adversaria.cli.inprocess import compose, train
+from adversaria.config.build import construct
+from adversaria.core.modes import evaluating
 from adversaria.data.module import DataModule
-from adversaria.inprocess import compose, train
-from adversaria.report.figures import COLORS
-from adversaria.sampling import Draw, evaluating
+from adversaria.reporting.compare.figures import COLORS
+from adversaria.sampling.draw import Draw
 
 OUT = ROOT / "docs" / "images" / "stability" / "ring8_surface.gif"
 RUNS = ROOT / "outputs" / "animate"

@@ -15,12 +15,12 @@ import hydra
 import matplotlib.pyplot as plt
 import torch
 
-from adversaria.augment import ADA
-from adversaria.build import construct
 from adversaria.cli.app import plain
-from adversaria.config import conf_dir
+from adversaria.config.build import construct
+from adversaria.config.plain import conf_dir
 from adversaria.data.module import DataModule
-from adversaria.pictures import picture
+from adversaria.modalities.pictures import picture
+from adversaria.objectives.augment import ADA
 
 OUT = Path(__file__).parent / "images" / "ada.png"
 PROBABILITIES = (0.0, 0.2, 0.5, 1.0)

@@ -11,10 +11,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-from adversaria.diagnosis.layers import gradient_profile, weight_layers
-from adversaria.inprocess import compose
-from adversaria.runs import Run
-from adversaria.training import build_experiment, train
+from adversaria.cli.inprocess import compose
+from adversaria.health.layers import gradient_profile, weight_layers
+from adversaria.runs.folder import Run
+from adversaria.training.experiment import build_experiment, train
 
 #: the median of so many last updates is shown: one batch's gradient is noisy
 LAST = 10

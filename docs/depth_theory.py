@@ -11,7 +11,7 @@ import math
 import numpy as np
 import torch
 
-from adversaria.layers import ACTIVATIONS
+from adversaria.nn.layers import ACTIVATIONS
 
 #: fan_in * Var(w), and fan_in * Var(b) of PyTorch's linear layers: uniform in +-1 / sqrt(fan_in)
 VARIANCES = {"default": (1 / 3, 1 / 3), "xavier": (1.0, 0.0), "he": (2.0, 0.0), "orthogonal": (1.0, 0.0)}

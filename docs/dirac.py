@@ -23,8 +23,8 @@ from lightning.pytorch.callbacks import Callback
 from matplotlib.axes import Axes
 from PIL import Image
 
+from adversaria.cli.inprocess import compose, train
 from adversaria.dirac import DiracGAN, observed_rate, of_config
-from adversaria.inprocess import compose, train
 
 OUT = Path(__file__).parent / "images" / "stability"
 #: what each is called, and its colour: those of Wong 2011 ("Points of view: Color blindness")

@@ -22,15 +22,15 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adversaria.build import construct
 from adversaria.cli.app import plain
-from adversaria.config import conf_dir
+from adversaria.config.build import construct
+from adversaria.config.plain import conf_dir
+from adversaria.core.files import cache_folder
 from adversaria.data.module import DataModule
-from adversaria.metrics import ClassifierExtractor
-from adversaria.metrics.disturbances import DISTURBANCES, drop_classes
-from adversaria.metrics.extraction import embed
-from adversaria.metrics.frechet import RunningGaussian, frechet_distance, symmetric_root
-from adversaria.metrics.store import default_cache_dir
+from adversaria.evaluation.disturbances import DISTURBANCES, drop_classes
+from adversaria.evaluation.metrics.frechet import RunningGaussian, frechet_distance, symmetric_root
+from adversaria.features import ClassifierExtractor
+from adversaria.features.extraction import embed
 
 Picture = NDArray[Any]  # [H, W, 3] uint8
 
@@ -75,7 +75,7 @@ def spread(count: int, total: int) -> Tensor:
 def measure(data: DataModule) -> dict[str, list[float]]:
     """The Fréchet distances of a data set's test images from its training images, by disturbance and level."""
     extractor = ClassifierExtractor()
-    extractor.load(data, DEVICE, default_cache_dir())
+    extractor.load(data, DEVICE, cache_folder())
     extractor.to(DEVICE).eval()
 
     def features(images: Tensor) -> Tensor:

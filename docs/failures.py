@@ -26,7 +26,7 @@ from replay import MARGINS, STRICTER, detectors, done, found_in, margin, reading
 from torch import Tensor, nn
 from unattended import ROOT, Job, add_workers, train_all
 
-from adversaria.diagnosis import Detector
+from adversaria.health import Detector
 
 RUNS, ZOO = ROOT / "outputs" / "failures", ROOT / "outputs" / "zoo"
 

@@ -32,7 +32,7 @@ def _begin() -> None:
 def _train(job: Job) -> str | None:
     """One run; its ``result.json`` also gets the CPU seconds."""
     import adversaria
-    from adversaria.runs import Run
+    from adversaria.runs.folder import Run
 
     folder, overrides = job
     started = time.process_time()

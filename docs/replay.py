@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from adversaria.diagnosis import Detector, Examination, Reading
-from adversaria.doctor.history import build_detectors, default_detectors, replayed
-from adversaria.report.runs import read_rows
+from adversaria.health import Detector, Examination, Reading
+from adversaria.reporting.compare.runs import read_rows
+from adversaria.reporting.doctor.history import build_detectors, default_detectors, replayed
 
 #: what makes a detector's threshold stricter: a smaller or a larger value
 STRICTER = {

@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 import adversaria
-from adversaria.build import construct
-from adversaria.data.stacked import StackedMNIST
-from adversaria.metrics.classifier_extractor import committed
-from adversaria.metrics.stacked_modes import name_modes
-from adversaria.pictures import picture
-from adversaria.types import DataSpec
+from adversaria.config.build import construct
+from adversaria.core.types import DataSpec
+from adversaria.data.images.stacked import StackedMNIST
+from adversaria.evaluation.metrics.stacked_modes import name_modes
+from adversaria.features.classifier_extractor import committed
+from adversaria.modalities.pictures import picture
 
 COUNT, BATCH = 5_000, 64
 SHOWN, COLUMNS = 27, 9
@@ -71,7 +71,7 @@ def draw(titles: dict[Path, str], target: Path) -> None:
     plt.close(figure)
 
 
-def of(sampler: adversaria.api.Sampler) -> Callable[[int, int], Tensor]:
+def of(sampler: adversaria.sampling.sampler.Sampler) -> Callable[[int, int], Tensor]:
     """The samples that `metrics=stacked_modes` scores, as it sees them."""
     draws = sampler.draw(seed=0)
     return lambda start, stop: sampler.spec.to_uint8(draws(start, stop).samples)

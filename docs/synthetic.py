@@ -23,11 +23,11 @@ from torch import Tensor
 from unattended import ROOT, add_workers
 
 import adversaria
-from adversaria.build import construct
+from adversaria.cli.inprocess import compose
+from adversaria.config.build import construct
 from adversaria.data.module import DataModule
-from adversaria.inprocess import compose
-from adversaria.metrics.modes import RADIUS
-from adversaria.report.figures import COLORS
+from adversaria.evaluation.metrics.modes import RADIUS
+from adversaria.reporting.compare.figures import COLORS
 
 RUNS, PAGE = ROOT / "outputs" / "synthetic", ROOT / "docs" / "synthetic.md"
 FIGURE = ROOT / "docs" / "images" / "stability" / "synthetic.png"
@@ -115,7 +115,7 @@ def samples_of(folder: Path) -> Tensor:
     """``[SAMPLES, 2]`` of the average at the end of a run; empty if it saved nothing."""
     try:
         return adversaria.load(folder).sample(SAMPLES)
-    except adversaria.errors.UserError:
+    except adversaria.core.errors.UserError:
         return torch.empty(0, 2)
 
 

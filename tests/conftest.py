@@ -15,8 +15,9 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from PIL import Image
 
-from adversaria.config import conf_dir
-from adversaria.runs import Run
+from adversaria.config.plain import conf_dir
+from adversaria.data.images.named import Digits
+from adversaria.runs.folder import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -109,7 +110,7 @@ def train_run(tmp_path: Path) -> Callable[..., Run]:
     """``train_run("name", "model=mlp", ...)``: trains in ``tmp_path/name``, without the command line around it."""
 
     def make(name: str, *overrides: str) -> Run:
-        from adversaria.training import build_experiment, train
+        from adversaria.training.experiment import build_experiment, train
 
         config = config_of(*overrides)
         run = Run(tmp_path / name)
@@ -127,7 +128,7 @@ def one_update() -> Callable[[dict[str, Any]], dict[str, torch.Tensor]]:
     def update(config: dict[str, Any]) -> dict[str, torch.Tensor]:
         from lightning import Trainer
 
-        from adversaria.training import build_experiment
+        from adversaria.training.experiment import build_experiment
 
         experiment = build_experiment(config)
         trainer = Trainer(
@@ -150,3 +151,41 @@ def one_update() -> Callable[[dict[str, Any]], dict[str, torch.Tensor]]:
 def tiny() -> tuple[str, ...]:
     """Overrides that make an image run as small as possible."""
     return TINY
+
+
+@pytest.fixture(scope="session")
+def device() -> torch.device:
+    return torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def make_digits(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Digits]:
+    """``make_digits(name=..., limit=...)``: the real digits at 16x16."""
+    cache: Path = tmp_path_factory.mktemp("data")
+
+    def make(**changes: Any) -> Digits:
+        fields: dict[str, Any] = {
+            "name": "digits",
+            "root": None,
+            "size": 16,
+            "channels": 1,
+            "fit": "resize",
+            "mirror": False,
+            "batch_size": 16,
+            "storage": "auto",
+            "num_workers": 0,
+            "cache_dir": str(cache),
+            "limit": None,
+            "seed": 0,
+            "download": False,
+        }
+        data = Digits(**{**fields, **changes})
+        data.prepare()
+        return data
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def digits(make_digits: Callable[..., Digits]) -> Digits:
+    return make_digits()

@@ -18,8 +18,8 @@ import torch.distributed as dist
 from conftest import config_of
 from lightning.pytorch.callbacks import Callback
 
-from adversaria.runs import Run
-from adversaria.training import build_experiment, train
+from adversaria.runs.folder import Run
+from adversaria.training.experiment import build_experiment, train
 
 TINY = (
     "model=mlp",

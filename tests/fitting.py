@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra.utils import get_object
 
-from adversaria.config import flatten
+from adversaria.config.plain import flatten
 
 #: the fields by which networks say how wide they are
 WIDTHS = ("width", "channel_max")

@@ -17,15 +17,19 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "evaluate", "load", "train"]
 
 if TYPE_CHECKING:
-    from adversaria.api import load
-    from adversaria.inprocess import train
-    from adversaria.scoring import evaluate
+    from adversaria.cli.inprocess import train
+    from adversaria.evaluation.scoring import evaluate
+    from adversaria.sampling.sampler import load
 
 # Unless told so, MKL may add the same numbers in another order next time, and a run that was continued would not end
 # bit for bit as one that was not. It reads this at its first product and is no slower for it.
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
-_HOMES = {"load": "adversaria.api", "evaluate": "adversaria.scoring", "train": "adversaria.inprocess"}
+_HOMES = {
+    "load": "adversaria.sampling.sampler",
+    "evaluate": "adversaria.evaluation.scoring",
+    "train": "adversaria.cli.inprocess",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,7 @@ from scipy.special import expit
 
 Array = np.ndarray[Any, Any]
 
-_NODES = 64  # of the quadrature over the noise: see `adversaria.penalties.ExpectedInstanceNoise`
+_NODES = 64  # of the quadrature over the noise: see `adversaria.objectives.terms.ExpectedInstanceNoise`
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 
 import adversaria
 from adversaria.cli import compare, doctor, evaluate, sample, train
-from adversaria.errors import UserError
+from adversaria.core.errors import UserError
 
 Command = Callable[..., tuple[int, str, str]]
 

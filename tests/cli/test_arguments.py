@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from adversaria import inprocess
-from adversaria.cli import arguments, compare, doctor, evaluate, sample, train
-from adversaria.errors import UserError
-from adversaria.overrides import parse
+from adversaria.cli import arguments, compare, doctor, evaluate, inprocess, sample, train
+from adversaria.config.overrides import parse
+from adversaria.core.errors import UserError
 
 Command = Callable[..., tuple[int, str, str]]
 

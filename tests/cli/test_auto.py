@@ -11,10 +11,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from adversaria.auto import Machine
 from adversaria.cli import train
-from adversaria.config import flatten
-from adversaria.runs import Run
+from adversaria.config.plain import flatten
+from adversaria.recipes import Machine
+from adversaria.runs.folder import Run
 
 Command = Callable[..., tuple[int, str, str]]
 SMALL = (

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from adversaria.cli import cache
-from adversaria.data.given import images_at
+from adversaria.data.images.given import images_at
 
 Command = Callable[..., tuple[int, str, str]]
 

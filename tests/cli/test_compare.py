@@ -11,8 +11,8 @@ import pytest
 
 from adversaria.cli import compare
 from adversaria.cli.compare import name_runs
-from adversaria.errors import UserError
-from adversaria.runs import Run
+from adversaria.core.errors import UserError
+from adversaria.runs.folder import Run
 
 Command = Callable[..., tuple[int, str, str]]
 POINTS = (
@@ -32,7 +32,7 @@ POINTS = (
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, make_config: Any) -> Path:
     """Two losses with two seeds each, and a run that was scored on fewer samples."""
-    from adversaria.training import build_experiment, train
+    from adversaria.training.experiment import build_experiment, train
 
     folder = tmp_path_factory.mktemp("compare") / "sweep=1"
     for name, overrides in (

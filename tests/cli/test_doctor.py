@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 import yaml
 
-from adversaria.api import read_checkpoint
 from adversaria.cli import doctor
-from adversaria.diagnosis import DiscriminatorWon
-from adversaria.doctor import History, read_history
-from adversaria.doctor.figures import power
-from adversaria.doctor.history import gathered
-from adversaria.doctor.page import page
-from adversaria.doctor.panels import THEMES
-from adversaria.errors import UserError
-from adversaria.runs import Run
+from adversaria.core.errors import UserError
+from adversaria.health import DiscriminatorWon
+from adversaria.reporting.doctor import History, read_history
+from adversaria.reporting.doctor.figures import power
+from adversaria.reporting.doctor.history import gathered
+from adversaria.reporting.doctor.page import page
+from adversaria.reporting.doctor.panels import THEMES
+from adversaria.runs.folder import Run
+from adversaria.sampling.sampler import read_checkpoint
 
 Command = Callable[..., tuple[int, str, str]]
 HEALTH = "callbacks.health"
@@ -67,7 +67,7 @@ RUNS = {
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, make_config: Any) -> Path:
     """A folder with a run of each kind."""
-    from adversaria.training import build_experiment, train
+    from adversaria.training.experiment import build_experiment, train
 
     folder = tmp_path_factory.mktemp("doctor")
     for name, overrides in RUNS.items():
@@ -91,7 +91,7 @@ def copy(trained: Path, tmp_path: Path) -> Callable[[str], Path]:
 @pytest.fixture
 def in_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """One theme on the page instead of all, for tests of everything around the pictures."""
-    monkeypatch.setattr("adversaria.doctor.page.THEMES", THEMES[-1:])
+    monkeypatch.setattr("adversaria.reporting.doctor.page.THEMES", THEMES[-1:])
 
 
 @pytest.fixture(scope="module")

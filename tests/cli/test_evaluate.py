@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from adversaria.cli import evaluate, sample
-from adversaria.data.named import Digits
-from adversaria.runs import Run
+from adversaria.data.images.named import Digits
+from adversaria.runs.folder import Run
 
 Command = Callable[..., tuple[int, str, str]]
 SMALL = ("metrics=classifier", "metrics.count=192", "metrics.kid_subset_size=100", "metrics.kid_subsets=3")
@@ -22,7 +22,7 @@ SMALL = ("metrics=classifier", "metrics.count=192", "metrics.kid_subset_size=100
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, make_config: Any, tiny: tuple[str, ...]) -> dict[str, Run]:
     """An unconditional and a conditional GAN of digits, each trained for two updates."""
-    from adversaria.training import build_experiment, train
+    from adversaria.training.experiment import build_experiment, train
 
     made = {}
     for model in ("dcgan", "cgan"):
@@ -224,14 +224,18 @@ def test_what_a_checkpoint_says_of_data_and_metrics_stays_on_this_machine(
 
     code, printed, err = evaluated(data={"cache_dir": elsewhere}, metrics={"cache_dir": elsewhere})
     assert code == 0, err
-    assert "data       digits as the checkpoint says: adversaria.data.named.Digits" in printed
+    assert "data       digits as the checkpoint says: adversaria.data.images.named.Digits" in printed
     assert not Path(elsewhere).exists()
     for group, change, message in (
-        ("data", {"_target_": "adversaria.data.record.forget", "rows": "e.json"}, "data._target_"),
+        ("data", {"_target_": "adversaria.data.cache.record.forget", "rows": "e.json"}, "data._target_"),
         ("data", {"name": "../../evil"}, "data.name"),
-        ("data", {"_target_": "adversaria.data.named.CIFAR10", "root": elsewhere, "download": True}, "downloaded"),
+        (
+            "data",
+            {"_target_": "adversaria.data.images.named.CIFAR10", "root": elsewhere, "download": True},
+            "downloaded",
+        ),
         ("metrics", {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": elsewhere}, "metrics._target_"),
-        ("metrics", {"extractor": {"_target_": "adversaria.metrics.DINOv2Extractor", "weights": None}}, "downloaded"),
+        ("metrics", {"extractor": {"_target_": "adversaria.features.DINOv2Extractor", "weights": None}}, "downloaded"),
     ):
         code, _, err = evaluated(**{group: change})
         assert code == 2, (group, change)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from adversaria.cli import evaluate, sample
-from adversaria.runs import Run
+from adversaria.runs.folder import Run
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -20,7 +20,7 @@ Command = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, make_config: Any, tiny: tuple[str, ...]) -> dict[str, Run]:
     """A conditional GAN, a VAE and a GAN of points, each trained for three updates."""
-    from adversaria.training import build_experiment, train
+    from adversaria.training.experiment import build_experiment, train
 
     folder = tmp_path_factory.mktemp("runs")
     points = ("data=ring8", "data.count=1000", "metrics.count=100", "model.generator.width=8")

@@ -14,7 +14,7 @@ from PIL import Image
 
 import adversaria
 from adversaria.cli import sample, writers
-from adversaria.errors import UserError
+from adversaria.core.errors import UserError
 
 STORED = Path(__file__).parents[1] / "stored" / "cgan"
 NAMES = ["zero", "one", "2", "drei", "../four", "5", "6", "7", "8", "a very long name of a class, longer than a column"]

@@ -17,9 +17,9 @@ import yaml
 
 from adversaria.cli import train
 from adversaria.cli.sweep import Sweep, claim_gpu, pass_on, visible_gpus
-from adversaria.config import conf_dir
-from adversaria.report.runs import find_runs, read_runs
-from adversaria.runs import Run
+from adversaria.config.plain import conf_dir
+from adversaria.reporting.compare.runs import find_runs, read_runs
+from adversaria.runs.folder import Run
 
 POINTS = (
     "model=mlp",
@@ -162,7 +162,7 @@ def test_each_worker_has_a_gpu_of_its_own_while_there_are_any(tmp_path: Path, mo
 
 
 def test_a_stop_is_passed_on_to_who_waited_for_the_signal(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from adversaria.callbacks import Checkpoint
+    from adversaria.training.callbacks import Checkpoint
 
     received: list[int] = []
     earlier = signal.signal(signal.SIGUSR2, lambda number, _: received.append(number))

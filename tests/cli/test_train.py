@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from adversaria.cli import train
-from adversaria.runs import Run
+from adversaria.runs.folder import Run
 
 POINTS = (
     "model=mlp",
@@ -203,7 +203,7 @@ def test_a_mistyped_sweep_leaves_nothing(command: Command, in_tmp: Path) -> None
 
 
 def test_a_signal_ends_the_sweep(command: Command, in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from adversaria.callbacks import Checkpoint
+    from adversaria.training.callbacks import Checkpoint
 
     original = Checkpoint.on_train_batch_end
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from adversaria.cli import sample
-from adversaria.runs import Run
+from adversaria.runs.folder import Run
 
 from .conftest import Command
 

@@ -15,7 +15,7 @@ import yaml
 
 from adversaria.cli import compare, sample, train, utf8
 from adversaria.cli.arguments import quoted
-from adversaria.runs import Run
+from adversaria.runs.folder import Run
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -28,7 +28,7 @@ BYTES = [f"{owner}.open" for owner in ("os", "Image", "tarfile", "gzip", "bz2", 
 def calls_without_encoding(source: str) -> Iterator[int]:
     """Lines of calls that read or write text in the encoding of the locale.
 
-    ``read_text`` and ``write_text`` that are not called as a method are those of `adversaria.files`.
+    ``read_text`` and ``write_text`` that are not called as a method are those of `adversaria.core.files`.
     """
     for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
         *owner, name = ast.unparse(call.func).rsplit(".", 1)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adversaria.data.folder import ImageFolder
-from adversaria.data.named import Digits
+from adversaria.data.images.folder import ImageFolder
+from adversaria.data.images.named import Digits
 
 COMMON: dict[str, Any] = {
     "size": None,

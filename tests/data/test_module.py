@@ -12,11 +12,11 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
+from adversaria.core.types import Batch
+from adversaria.data.images.named import Digits
 from adversaria.data.module import DataModule
-from adversaria.data.named import Digits
-from adversaria.data.points import GaussianMixture, ring
 from adversaria.data.storage import choose
-from adversaria.types import Batch
+from adversaria.data.synthetic.points import GaussianMixture, ring
 
 CPU = torch.device("cpu")
 Make = Callable[..., Digits]

@@ -9,8 +9,8 @@ from parity.record import Record
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adversaria.models.biggan import DISCRIMINATOR_WIDTHS, LAST_SIDE, BigGANDiscriminator, BigGANGenerator
-from adversaria.types import DataSpec
+from adversaria.core.types import DataSpec
+from adversaria.nn.networks.biggan import DISCRIMINATOR_WIDTHS, LAST_SIDE, BigGANDiscriminator, BigGANGenerator
 
 INIT = {"N02": "normal", "ortho": "orthogonal", "xavier": "xavier", "glorot": "xavier"}
 #: parts of a reference's parameter name and ours

@@ -9,8 +9,8 @@ from parity.record import Record
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adversaria.models.resnet import ResNetDiscriminator, ResNetGenerator
-from adversaria.types import DataSpec
+from adversaria.core.types import DataSpec
+from adversaria.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 
 IN_BLOCKS = {"c1": "conv1", "c2": "conv2", "c_sc": "shortcut", "b1": "norm1", "b2": "norm2"}
 #: elsewhere by the beginning of the name, whose number follows the depth: l1, b5 and c5 of a generator for 32 px

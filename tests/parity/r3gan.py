@@ -14,8 +14,8 @@ from typing import Any
 from parity.record import Record
 from torch import Tensor, nn
 
-from adversaria.models.r3gan import Block, Downsample, R3GANDiscriminator, R3GANGenerator, Upsample
-from adversaria.types import DataSpec
+from adversaria.core.types import DataSpec
+from adversaria.nn.networks.r3gan import Block, Downsample, R3GANDiscriminator, R3GANGenerator, Upsample
 
 EMBEDDING = "EmbeddingLayer.weight"
 WITHIN_LAYER = {

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from parity.record import Record
 from torch import Tensor, nn
 
-from adversaria.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-from adversaria.types import DataSpec
+from adversaria.core.types import DataSpec
+from adversaria.nn.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 ARCHITECTURES = {"resnet": "residual", "orig": "plain", "skip": "skip"}
 

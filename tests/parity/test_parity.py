@@ -12,8 +12,8 @@ import torch
 from parity.record import Record
 from torch import Tensor, nn
 
-from adversaria.penalties.gradient import input_gradient
-from adversaria.types import Step
+from adversaria.core.types import Step
+from adversaria.objectives.terms.gradient import input_gradient
 
 FOLDER = Path(os.environ.get("ADVERSARIA_GOLDEN", Path(__file__).resolve().parents[3] / "shared" / "golden"))
 FILES = sorted(FOLDER.glob("*.safetensors"))

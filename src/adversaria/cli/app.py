@@ -20,14 +20,15 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from adversaria.blame import of_circumstances, told
 from adversaria.cli import arguments
 from adversaria.cli.sweep import STOPPED, JobFailed, Sweep, SweepStopped
 from adversaria.cli.utf8 import escape_on_screen, use_utf8
-from adversaria.config import Plain, conf_dir, flatten, near, without_absent_callbacks
-from adversaria.errors import UserError
-from adversaria.fields import check_choices, refuse_doubles
-from adversaria.text import shown
+from adversaria.config.aliases import with_current_names
+from adversaria.config.blame import of_circumstances, told
+from adversaria.config.fields import check_choices, refuse_doubles
+from adversaria.config.plain import Plain, conf_dir, flatten, near, without_absent_callbacks
+from adversaria.core.errors import UserError
+from adversaria.core.text import shown
 
 log = logging.getLogger("adversaria")
 
@@ -140,7 +141,7 @@ def plain(config: DictConfig) -> Plain:
     except OmegaConfBaseException as error:
         where = f"{error.full_key}: " if error.full_key else ""
         raise UserError(f"{where}{_first_lines(error)}") from error
-    return without_absent_callbacks(resolved)
+    return without_absent_callbacks(with_current_names(resolved))
 
 
 def explain(error: Exception, config_name: str) -> str:

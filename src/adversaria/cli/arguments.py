@@ -15,9 +15,9 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from adversaria.errors import UserError
-from adversaria.overrides import parse
-from adversaria.text import shown
+from adversaria.config.overrides import parse
+from adversaria.core.errors import UserError
+from adversaria.core.text import shown
 
 #: Hydra's options that take the argument after them
 _WITH_VALUE = {

@@ -9,9 +9,9 @@ import logging
 import sys
 
 from adversaria.cli import app
-from adversaria.config import Plain
-from adversaria.errors import UserError
-from adversaria.fields import check_fields
+from adversaria.config.fields import check_fields
+from adversaria.config.plain import Plain
+from adversaria.core.errors import UserError
 
 log = logging.getLogger("adversaria")
 
@@ -24,11 +24,11 @@ def main() -> int:
 def job(config: Plain) -> int:
     """Lists the entries with their sizes, and removes those that are asked for."""
     check_fields("cache", config)
-    from adversaria.data.cache import default_folder
-    from adversaria.data.entries import entries, remove
-    from adversaria.text import shown
+    from adversaria.core.files import cache_folder
+    from adversaria.core.text import shown
+    from adversaria.data.cache.entries import entries, remove
 
-    folder = default_folder(config["cache_dir"])
+    folder = cache_folder(config["cache_dir"])
     found = entries(folder)
     wanted = config["remove"] if isinstance(config["remove"], list) else [config["remove"] or "nothing"]
     names = {entry.path.name for entry in found}

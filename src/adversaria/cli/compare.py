@@ -7,10 +7,10 @@ from pathlib import Path
 
 from adversaria.cli import app
 from adversaria.cli.arguments import chosen, is_choice, quoted
-from adversaria.config import Plain
-from adversaria.errors import UserError
-from adversaria.fields import check_fields
-from adversaria.text import shown
+from adversaria.config.fields import check_fields
+from adversaria.config.plain import Plain
+from adversaria.core.errors import UserError
+from adversaria.core.text import shown
 
 log = logging.getLogger("adversaria")
 
@@ -47,7 +47,7 @@ def _is_path(argument: str) -> bool:
 
 def job(config: Plain) -> int:
     """Finds and reads the runs, writes the report and prints its first table."""
-    from adversaria.report import find_runs, make_sections, read_runs, tables, text, words, write_report
+    from adversaria.reporting.compare import find_runs, make_sections, read_runs, tables, text, words, write_report
 
     check_fields("compare", config)
     given = [str(path) for path in (config["runs"] if isinstance(config["runs"], list) else [config["runs"]])]

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from adversaria.cli import app
 from adversaria.cli.compare import name_runs
-from adversaria.config import Plain
-from adversaria.fields import check_fields
+from adversaria.config.fields import check_fields
+from adversaria.config.plain import Plain
 
 if TYPE_CHECKING:
-    from adversaria.doctor import History
+    from adversaria.reporting.doctor import History
 
 log = logging.getLogger("adversaria")
 
@@ -42,8 +42,8 @@ def complete(arguments: list[str]) -> list[str]:
 
 def job(config: Plain) -> int:
     """Examines each run anew, writes its page and prints what was found."""
-    from adversaria.doctor import read_history, write_page
-    from adversaria.report import find_runs
+    from adversaria.reporting.compare import find_runs
+    from adversaria.reporting.doctor import read_history, write_page
 
     check_fields("doctor", config)
     given = [str(path) for path in (config["runs"] if isinstance(config["runs"], list) else [config["runs"]])]
@@ -60,7 +60,7 @@ def job(config: Plain) -> int:
 
 def _tell(history: History) -> bool:
     """Prints the diagnosis; whether anything was found."""
-    from adversaria.doctor.page import verdict
+    from adversaria.reporting.doctor.page import verdict
 
     log.info("%-10s %s", "status", history.status)
     for number, part in enumerate(history.given_up, 1):

@@ -7,18 +7,18 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adversaria.admission import EVERYTHING, Trust
 from adversaria.cli import app
-from adversaria.config import Plain, conf_dir
-from adversaria.downloads import without_downloads
-from adversaria.errors import UserError
-from adversaria.fields import check_fields
-from adversaria.text import as_file_name, shown
+from adversaria.config.admission import EVERYTHING, Trust
+from adversaria.config.fields import check_fields
+from adversaria.config.plain import Plain, conf_dir
+from adversaria.core.downloads import without_downloads
+from adversaria.core.errors import UserError
+from adversaria.core.text import as_file_name, shown
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
-    from adversaria.metrics import Metrics
-    from adversaria.scoring import Fakes
+    from adversaria.evaluation.protocol import Metrics
+    from adversaria.evaluation.scoring import Fakes
 
 log = logging.getLogger("adversaria")
 
@@ -34,9 +34,9 @@ def main() -> int:
 def job(config: Plain) -> int:
     """Opens what is to be scored and what it is compared with, scores, prints and writes."""
     from adversaria.cli.records import add_records, read_records
-    from adversaria.metrics import missing_of
-    from adversaria.metrics.fingerprint import fingerprint_id
-    from adversaria.scoring import score
+    from adversaria.evaluation.fingerprint import fingerprint_id
+    from adversaria.evaluation.protocol import missing_of
+    from adversaria.evaluation.scoring import score
 
     _check(config)
     stored, place = _place(config)
@@ -93,8 +93,8 @@ def _check(config: Plain) -> None:
 
 def _place(config: Plain) -> tuple[Plain, Path]:
     """The config of the run that the checkpoint is of (empty for images), and where results go."""
-    from adversaria.checkpoints import read_checkpoint
-    from adversaria.runs import find_checkpoint, results_folder
+    from adversaria.runs.checkpoints import read_checkpoint
+    from adversaria.runs.folder import find_checkpoint, results_folder
 
     if config["checkpoint"] is None:
         path = Path(config["images"]).expanduser()
@@ -105,8 +105,8 @@ def _place(config: Plain) -> tuple[Plain, Path]:
 
 def _reference(config: Plain, stored: Plain) -> DataModule:
     """What the samples are compared with, ready."""
-    from adversaria.build import construct
-    from adversaria.data.given import images_at
+    from adversaria.config.build import construct
+    from adversaria.data.images.given import images_at
 
     if config["reference"] is not None:
         return images_at(str(config["reference"]), key="reference")
@@ -119,10 +119,10 @@ def _subjects(config: Plain, data: DataModule) -> dict[str, Fakes]:
     """What is scored, by name: of a run's folder its last and its best checkpoint."""
     import torch
 
-    from adversaria.api import load
-    from adversaria.data.given import images_at
-    from adversaria.runs import Run, find_checkpoint
-    from adversaria.scoring import check_same_kind, of_images, of_sampler
+    from adversaria.data.images.given import images_at
+    from adversaria.evaluation.scoring import check_same_kind, of_images, of_sampler
+    from adversaria.runs.folder import Run, find_checkpoint
+    from adversaria.sampling.sampler import load
 
     if config["images"] is not None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -148,7 +148,7 @@ def _metrics(config: Plain, stored: Plain, data: DataModule, count: int | None) 
     """The chosen metrics, else those of the run, else those that suit the data; at most ``count`` fakes."""
     import yaml
 
-    from adversaria.build import construct
+    from adversaria.config.build import construct
 
     node, path, trust = _node(config, stored, "metrics")
     if not node and stored:
@@ -165,7 +165,7 @@ def _metrics(config: Plain, stored: Plain, data: DataModule, count: int | None) 
 
 def _node(config: Plain, stored: Plain, group: str) -> tuple[Plain, str, Trust]:
     """A group as the command line has it, else as the checkpoint does, and whose code it may name."""
-    from adversaria.restore import of_this_machine
+    from adversaria.sampling.restore import of_this_machine
 
     if config[group] or not stored:
         return config[group] or {}, group, Trust(config["trust"])
@@ -179,7 +179,7 @@ def _node(config: Plain, stored: Plain, group: str) -> tuple[Plain, str, Trust]:
 
 def _further(config: Plain, data: DataModule, metrics: Metrics, count: int | None) -> Further:
     """Memorisation and usefulness, as far as they are asked for: refused now, if they must be, and run later."""
-    from adversaria.build import construct
+    from adversaria.config.build import construct
 
     made: Further = {}
     for group in ("memorisation", "usefulness"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from adversaria.errors import UserError
-from adversaria.files import read_json, write_json
-from adversaria.text import shown
+from adversaria.core.errors import UserError
+from adversaria.core.files import read_json, write_json
+from adversaria.core.text import shown
 
 Record = dict[str, Any]
 

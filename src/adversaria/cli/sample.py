@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adversaria.cli import app
-from adversaria.config import Plain, near
-from adversaria.errors import UserError
-from adversaria.fields import check_fields
-from adversaria.text import as_file_name, shown
+from adversaria.config.fields import check_fields
+from adversaria.config.plain import Plain, near
+from adversaria.core.errors import UserError
+from adversaria.core.text import as_file_name, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from adversaria.api import Sampler
     from adversaria.cli.writers import Drawn
+    from adversaria.sampling.sampler import Sampler
 
 log = logging.getLogger("adversaria")
 
@@ -35,9 +35,9 @@ def main() -> int:
 def job(config: Plain) -> int:
     """Loads the sampler, draws, writes."""
     _check(config)
-    from adversaria.api import load
     from adversaria.cli.writers import WRITERS, check_room
-    from adversaria.runs import find_checkpoint, results_folder
+    from adversaria.runs.folder import find_checkpoint, results_folder
+    from adversaria.sampling.sampler import load
 
     checkpoint = find_checkpoint(config["checkpoint"])
     folder = results_folder(checkpoint)

@@ -25,10 +25,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from adversaria.errors import UserError
-from adversaria.files import locked
-from adversaria.runs import Run
-from adversaria.text import shown
+from adversaria.core.errors import UserError
+from adversaria.core.files import locked
+from adversaria.core.text import shown
+from adversaria.runs.folder import Run
 
 log = logging.getLogger("adversaria")
 

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
-from adversaria.admission import Trust, brought_by_run
 from adversaria.cli import app, arguments
 from adversaria.cli.sweep import STOPPED, Sweep, pass_on
-from adversaria.config import Plain
-from adversaria.errors import UserError
-from adversaria.fields import check_train_config
-from adversaria.launch import launch, placed, rank, requeue
+from adversaria.config.admission import Trust, brought_by_run
+from adversaria.config.fields import check_train_config
+from adversaria.config.plain import Plain
+from adversaria.core.errors import UserError
+from adversaria.training.launch import launch, placed, rank, requeue
 
 if TYPE_CHECKING:
-    from adversaria.runs import Run
-    from adversaria.training import Experiment
+    from adversaria.runs.folder import Run
+    from adversaria.training.experiment import Experiment
 
 log = logging.getLogger("adversaria")
 
@@ -42,8 +42,8 @@ def main() -> int:
 
 def resume_arguments(given: list[str]) -> list[str]:
     """With ``run_dir=`` of an existing run: its stored overrides first, the new ones last, for the last one wins."""
-    from adversaria.overrides import brought_back
-    from adversaria.runs import Run
+    from adversaria.config.overrides import brought_back
+    from adversaria.runs.folder import Run
 
     run_dir = arguments.chosen(given, "run_dir")
     if not isinstance(run_dir, str) or not run_dir or not (run := Run(run_dir)).exists:
@@ -74,7 +74,7 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
         folder = str(_twin(cell, config) or cell)
     if folder and not inherited and (code := _already_ended(_run(folder), config, swept)) is not None:
         return code
-    from adversaria.training import build_experiment, train
+    from adversaria.training.experiment import build_experiment, train
 
     experiment = build_experiment(_without_bar(config) if sweep and sweep.elsewhere else config, stored=trust.stored)
     if rank() > 0:  # the folder belongs to the first rank
@@ -94,7 +94,7 @@ def _settled(config: Plain, run_dir: str | None, trust: Trust) -> tuple[Plain, l
     """The config with what ``auto`` chooses, as the run at ``run_dir`` did if it is there; and lines that say it."""
     if not config.get("auto"):
         return config, []
-    from adversaria.auto import settle
+    from adversaria.recipes import settle
 
     stored = _run(run_dir).stored_config() if run_dir else None
     return settle(config, app.overrides_of_job(), stored, trust)
@@ -102,8 +102,8 @@ def _settled(config: Plain, run_dir: str | None, trust: Trust) -> tuple[Plain, l
 
 def _train(experiment: Experiment, run: Run, choices: list[str]) -> tuple[int, str | None]:
     """The exit code, and what stopped the run if something did."""
-    from adversaria.files import append
-    from adversaria.training import train
+    from adversaria.core.files import append
+    from adversaria.training.experiment import train
 
     written = append(run.path / "train.log")
     file = logging.StreamHandler(written)
@@ -124,7 +124,7 @@ def _train(experiment: Experiment, run: Run, choices: list[str]) -> tuple[int, s
 
 
 def _run(path: str) -> Run:
-    from adversaria.runs import Run
+    from adversaria.runs.folder import Run
 
     return Run(path)
 
@@ -141,13 +141,13 @@ def _without_bar(config: Plain) -> Plain:
 
 def _twin(cell: Path, config: Plain) -> Path | None:
     """The folder of the run that this cell was in a sweep over other keys."""
-    from adversaria.runs import same_run
+    from adversaria.runs.folder import same_run
 
     return same_run(cell.parent, _stored(config))
 
 
 def _new_run(choices: Mapping[str, str]) -> Run:
-    from adversaria.runs import new_run
+    from adversaria.runs.folder import new_run
 
     return new_run(f"{choices['model']}-{choices['data']}")
 
@@ -211,7 +211,7 @@ def _introduce(experiment: Experiment, run: Run, choices: list[str]) -> None:
 
 
 def _summarise(result: Plain, run: Run) -> None:
-    from adversaria.metrics.fingerprint import in_short
+    from adversaria.evaluation.fingerprint import in_short
 
     log.info(
         "%s after %d generator updates, %d images, %.0f s of training",

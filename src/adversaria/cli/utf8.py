@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-from adversaria.text import ESCAPED
+from adversaria.core.text import ESCAPED
 
 
 def use_utf8() -> None:

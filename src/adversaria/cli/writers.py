@@ -17,11 +17,11 @@ import torch
 from numpy.lib import format as npy
 from torch import Tensor
 
-from adversaria.errors import UserError
-from adversaria.files import replacing
-from adversaria.pictures import picture, save_picture
-from adversaria.text import as_file_name, shown
-from adversaria.types import DataSpec
+from adversaria.core.errors import UserError
+from adversaria.core.files import replacing
+from adversaria.core.text import as_file_name, shown
+from adversaria.core.types import DataSpec
+from adversaria.modalities.pictures import picture, save_picture
 
 #: pixels of a picture, beyond which no viewer opens it
 _LARGEST_PICTURE = 2**27

@@ -11,12 +11,12 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from adversaria.core.errors import UserError
+from adversaria.core.ranges import Count, Seed, Workers
+from adversaria.core.text import check_name
+from adversaria.core.types import Batch, DataSpec
 from adversaria.data.storage import Split, Storage, choose, endless
 from adversaria.data.stream import EpochStream, StepIndices
-from adversaria.errors import UserError
-from adversaria.ranges import Count, Seed, Workers
-from adversaria.text import check_name
-from adversaria.types import Batch, DataSpec
 
 SplitName: TypeAlias = Literal["train", "test"]
 

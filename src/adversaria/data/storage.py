@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -16,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from adversaria.core.errors import UserError
+from adversaria.core.machine import memory_limit
+from adversaria.core.types import Batch
 from adversaria.data.mapped import Place, place_of, read_ahead
 from adversaria.data.stream import EpochStream, StepIndices
-from adversaria.errors import UserError
-from adversaria.types import Batch
 
 Storage: TypeAlias = Literal["auto", "device", "memory", "disk", "files"]
 Chosen: TypeAlias = Literal["device", "memory", "disk", "files"]
@@ -111,22 +110,6 @@ def choose(storage: Storage, nbytes: int, device: torch.device, processes: int) 
 
 def _size(nbytes: int) -> str:
     return f"{nbytes / 2**30:,.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.1f} MiB"
-
-
-def memory_limit() -> int:
-    """Bytes of memory that this machine, or the control group of a job or container, has."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    try:
-        # "0::/path" is version 2; a container sees its own group as the root.
-        groups = Path("/proc/self/cgroup").read_text("utf-8").splitlines()
-        group = next(line[3:] for line in groups if line.startswith("0::"))
-        own = Path("/sys/fs/cgroup", group.strip("/"))
-        for folder in (own, *own.parents):  # Slurm limits the job, above its steps and tasks
-            if (file := folder / "memory.max").is_file() and (text := file.read_text("utf-8").strip()) != "max":
-                limits.append(int(text))
-    except (OSError, StopIteration, ValueError):  # not Linux, or version 1
-        pass
-    return min(limits)
 
 
 def endless(

@@ -1,0 +1,70 @@
+"""Training from Python: what ``python train.py`` does, for notebooks and scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from lightning.pytorch.callbacks import Callback
+
+from adversaria.cli.app import explain, plain
+from adversaria.cli.arguments import check
+from adversaria.config.blame import told
+from adversaria.config.fields import check_choices, refuse_doubles
+from adversaria.config.plain import Plain, conf_dir
+from adversaria.core.errors import UserError
+from adversaria.recipes import settle
+from adversaria.runs.folder import Run
+from adversaria.training.experiment import build_experiment
+from adversaria.training.experiment import train as train_experiment
+
+
+def compose(*overrides: str) -> Plain:
+    """The resolved config of ``python train.py <overrides>``.
+
+    Raises:
+        UserError: Hydra cannot read an override, no config has a place for it, or a value is missing or refers to one
+            that does not exist.
+    """
+    check(overrides)
+    check_choices("train", overrides)
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            composed = hydra.compose("train", list(overrides))
+    except Exception as error:  # Hydra's own, whatever the class
+        raise UserError(explain(error, "train")) from error
+    refuse_doubles(overrides)
+    config = plain(composed)
+    config.pop("hydra", None)
+    return config
+
+
+def train(*overrides: str, run_dir: str | Path, callbacks: Sequence[Callback] = ()) -> Plain:
+    """What ``python train.py <overrides> run_dir=<run_dir>`` trains, starting or going on there.
+
+    >>> result = adversaria.train("model=mlp", "data=ring8", run_dir="outputs/mine")  # doctest: +SKIP
+
+    Args:
+        overrides: as on the command line.
+        run_dir: the run's folder.
+        callbacks: of Lightning's kind, after those of the config; they see all of the run, rollbacks included.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        UserError: whatever is to be put right first.
+    """
+    run, config = Run(run_dir), compose(*overrides)
+    with told(config):
+        config, _ = settle(config, overrides, run.stored_config())
+        experiment = build_experiment(config)
+        experiment.callbacks.extend(callbacks)
+        with run.started({key: value for key, value in config.items() if key != "trust"}, list(overrides)):
+            run.write_result(train_experiment(experiment, run))
+        result: Plain = json.loads(run.result.read_text("utf-8"))
+    return result

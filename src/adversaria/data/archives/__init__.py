@@ -1,0 +1,1 @@
+"""Folders and archives as one tree of files."""

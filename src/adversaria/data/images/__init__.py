@@ -1,0 +1,1 @@
+"""Images: found, labelled, decoded and named."""

@@ -1,6 +1,0 @@
-"""The diagnosis of a run from its folder: its detectors see its readings once more, and a page shows why."""
-
-from adversaria.doctor.history import History, Part, read_history
-from adversaria.doctor.page import write_page
-
-__all__ = ["History", "Part", "read_history", "write_page"]

@@ -1,0 +1,1 @@
+"""How good samples are: scores, what they cost, memorisation and usefulness."""

@@ -1,0 +1,32 @@
+"""How healthy a run is: what is measured beside the training, what goes wrong, and what to change."""
+
+from adversaria.health.detectors import (
+    DiscriminatorOverfits,
+    DiscriminatorWon,
+    ExplodingGradients,
+    GeneratorCollapse,
+    NotFinite,
+    ScoreDegrades,
+    VanishingGradients,
+)
+from adversaria.health.examination import Detector, Examination, Finding, Reading
+from adversaria.health.layers import gradient_profile, singular_values, weight_layers
+from adversaria.health.probe import Probe
+
+__all__ = [
+    "Detector",
+    "DiscriminatorOverfits",
+    "DiscriminatorWon",
+    "Examination",
+    "ExplodingGradients",
+    "Finding",
+    "GeneratorCollapse",
+    "NotFinite",
+    "Probe",
+    "Reading",
+    "ScoreDegrades",
+    "VanishingGradients",
+    "gradient_profile",
+    "singular_values",
+    "weight_layers",
+]

@@ -1,5 +1,0 @@
-"""Adversarial losses: pairs of pure functions of the discriminator's logits."""
-
-from adversaria.losses.adversarial import AdversarialLoss, DiscriminatorLoss, GeneratorLoss
-
-__all__ = ["AdversarialLoss", "DiscriminatorLoss", "GeneratorLoss"]

@@ -1,0 +1,96 @@
+"""Samples as pictures: a grid for images, a scatter plot for points."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from adversaria.core.files import replacing
+from adversaria.core.types import DataSpec
+
+#: small images are enlarged by a whole factor, without smoothing, to at least this many pixels
+_CELL = 64
+
+
+def picture(
+    samples: Tensor, spec: DataSpec, columns: int | None = None, captions: Sequence[str] | None = None
+) -> Tensor:
+    """One RGB picture of all samples.
+
+    Args:
+        samples: ``[N, *spec.shape]``, uint8 or in the spec's value range.
+        spec: of the data.
+        columns: of the grid; None: about as many as rows. Of points each row is drawn in a colour of its own.
+        captions: what stands above each column of a grid of images.
+
+    Returns:
+        uint8 ``[3, H, W]`` on the CPU.
+    """
+    drawn = {"image": _grid, "points": _scatter}[spec.modality](samples, spec, columns)
+    return drawn if captions is None or spec.modality != "image" else _captioned(drawn, captions)
+
+
+def save_picture(path: Path, rgb: Tensor) -> None:
+    """Writes a uint8 ``[3, H, W]`` or ``[1, H, W]`` picture as PNG, whole or not at all."""
+    array = rgb.permute(1, 2, 0).numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(file, format="PNG")
+
+
+def _grid(samples: Tensor, spec: DataSpec, columns: int | None) -> Tensor:
+    images = spec.to_uint8(samples.detach()).cpu()
+    factor = max(1, math.ceil(_CELL / max(images.shape[-2:])))
+    images = images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    grid: Tensor = make_grid(images, nrow=columns, padding=2, pad_value=255)
+    return grid[:3]
+
+
+def _captioned(grid: Tensor, captions: Sequence[str]) -> Tensor:
+    """``grid [3, H, W]`` under a line with a caption in the middle of each of its columns."""
+    import matplotlib
+    from PIL import ImageDraw, ImageFont
+
+    width = grid.shape[2] / len(captions)
+    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"  # knows most alphabets
+    size = 14
+    while size > 7 and max(ImageFont.truetype(file, size).getlength(text[:40]) for text in captions) > width - 4:
+        size -= 1
+    font = ImageFont.truetype(file, size)
+    strip = Image.new("RGB", (grid.shape[2], size + 8), "white")
+    draw = ImageDraw.Draw(strip)
+    for k, text in enumerate(captions):
+        while text and font.getlength(text) > width - 4:
+            text = text[:-1]
+        draw.text(((k + 0.5) * width, (size + 8) / 2), text, fill="black", font=font, anchor="mm")
+    above = torch.from_numpy(np.asarray(strip).copy()).permute(2, 0, 1)
+    return torch.cat([above, grid], dim=1)
+
+
+def _scatter(samples: Tensor, spec: DataSpec, columns: int | None) -> Tensor:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    points = samples.detach().float().cpu().numpy()
+    if points.shape[1] == 1:  # on a line
+        points = np.pad(points, ((0, 0), (0, 1)))
+    low, high = spec.value_range
+    figure = Figure(figsize=(5, 5), dpi=100)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.1, 0.08, 0.87, 0.87))
+    colours = None if columns is None else [f"C{row % 10}" for row in np.arange(len(points)) // columns]
+    axes.scatter(points[:, 0], points[:, 1], s=6, alpha=0.6, linewidths=0, c=colours)
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.grid(alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return torch.from_numpy(np.asarray(Image.open(buffer).convert("RGB")).copy()).permute(2, 0, 1)

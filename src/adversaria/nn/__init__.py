@@ -1,0 +1,1 @@
+"""Layers, networks and what encloses them, and the distributions of latents."""

@@ -1,0 +1,1 @@
+"""What D and G minimise: losses, terms, constraints, reparametrisations, and the augmentation of what D sees."""

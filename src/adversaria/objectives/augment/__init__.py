@@ -1,0 +1,7 @@
+"""Differentiable augmentation of everything that the discriminator sees."""
+
+from adversaria.objectives.augment.ada import ADA
+from adversaria.objectives.augment.diffaugment import DiffAugment
+from adversaria.objectives.augment.identity import Identity
+
+__all__ = ["ADA", "DiffAugment", "Identity"]

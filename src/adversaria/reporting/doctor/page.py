@@ -1,0 +1,147 @@
+"""The diagnosis as one HTML file that needs no other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from adversaria.config.plain import conf_dir
+from adversaria.core.files import write_text
+from adversaria.core.text import shown
+from adversaria.reporting.doctor.figures import draw
+from adversaria.reporting.doctor.history import History, Part
+from adversaria.reporting.doctor.panels import THEMES
+
+#: of every detector what all have, before its thresholds
+_COMMON = ("patience", "after")
+
+
+def write_page(history: History) -> Path:
+    """Writes ``doctor.html`` into the run's folder, over an earlier one.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path = history.path / "doctor.html"
+    write_text(path, page(history))
+    return path
+
+
+def page(history: History) -> str:
+    """The page; whatever comes from the run is escaped."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(_text("adversaria.reporting.doctor", "page.html"))
+    sections = [
+        {"title": theme.title, "reading": theme.reading, "figures": [Markup(svg) for svg in figures]}
+        for theme in THEMES
+        if (figures := [svg for panel in theme.panels for svg in draw(history, panel)])
+    ]
+    return template.render(
+        style=Markup(
+            _text("adversaria.reporting.compare", "page.css") + _text("adversaria.reporting.doctor", "page.css")
+        ),
+        name=shown(history.path.resolve().name),
+        path=shown(history.path),
+        verdict=verdict(history),
+        healthy=not any(part.findings for part in history.parts),
+        status=history.status,
+        notes=_notes(history),
+        findings=_findings(history.now, history),
+        given_up=[{"record": part.rollback, "findings": _findings(part, history)} for part in history.given_up],
+        detectors=_detectors(history),
+        sections=sections,
+    )
+
+
+def verdict(history: History) -> str:
+    """What was found, in one sentence."""
+    names = [finding.detector for finding in history.now.findings]
+    readings, count = len(history.now.readings), len(history.now.examination.detectors)
+    where = f"{readings} reading{'s' if readings != 1 else ''}"
+    back = len(history.given_up)
+    after = f", after {back} rollback{'s' if back != 1 else ''}" if back else ""
+    if not names:
+        return f"Healthy{after}: none of {count} detectors found anything in {where}"
+    return f"Unhealthy{after}: {', '.join(names)} found in {where}"
+
+
+def _notes(history: History) -> list[str]:
+    """What the reader must know about how the findings came about."""
+    notes = []
+    if not history.measured:
+        notes.append(
+            "This run did not measure its health (callbacks.health): what is said rests on what else it logged, and "
+            "most detectors have nothing to look at."
+        )
+    elif not history.own_detectors:
+        notes.append("The run's config names no detectors: these are those of conf/callbacks/health.yaml.")
+    if history.overridden:
+        changed = ", ".join(f"{name}={value}" for name, value in history.overridden.items())
+        notes.append(f"Thresholds other than those of the run: {changed}. Its own diagnosis may have been another one.")
+    return notes
+
+
+def _findings(part: Part, history: History) -> list[dict[str, Any]]:
+    """Each of ``part``'s findings as the template shows it."""
+    examination = part.examination
+    last = int(part.readings[-1]["step"]) if part.readings else 0
+    return [
+        {
+            "detector": finding.detector,
+            "step": finding.step,
+            "evidence": finding.evidence,
+            "explanation": examination.detectors[finding.detector].explanation,
+            "remedy": examination.detectors[finding.detector].remedy,
+            "link": _link(history.path, finding.detector),
+            "since": f"still there at the last reading, {last}"
+            if finding.detector in examination.suspects
+            else f"no longer seen at the last reading, {last}"
+            if last > finding.step
+            else "",
+        }
+        for finding in part.findings
+    ]
+
+
+def _link(folder: Path, detector: str) -> str:
+    """From ``folder`` to what docs/stability.md says; empty where the docs are not beside the configs."""
+    document = conf_dir().parent / "docs" / "stability.md"
+    if not document.is_file():
+        return ""
+    return f"{Path(os.path.relpath(document, folder.resolve())).as_posix()}#{detector}"
+
+
+def _detectors(history: History) -> list[dict[str, Any]]:
+    """A row for each detector: what it found, in how many readings, by which thresholds."""
+    part, rows = history.now, []
+    found = {finding.detector: finding.step for finding in part.findings}
+    for name, detector in part.examination.detectors.items():
+        names = [f.name for f in fields(detector)] if hasattr(detector, "__dataclass_fields__") else []  # type: ignore[arg-type]
+        ordered = [*(n for n in names if n not in _COMMON), *(n for n in _COMMON if n in names)]
+        judged = part.judged(name)
+        rows.append(
+            {
+                "name": name,
+                "state": "found" if name in found else "clear" if judged else "not judged",
+                "words": f"found at {found[name]}"
+                if name in found
+                else "clear"
+                if judged
+                else f"not judged: needs {' or '.join(getattr(detector, 'needs', ())) or 'more readings'}",
+                "judged": judged,
+                "thresholds": ", ".join(f"{n} {getattr(detector, n):g}" for n in ordered),
+            }
+        )
+    return rows
+
+
+def _text(package: str, name: str) -> str:
+    return (resources.files(package) / name).read_text(encoding="utf-8")

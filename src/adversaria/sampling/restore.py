@@ -1,0 +1,152 @@
+"""A sampler out of a checkpoint: nothing is built but the network that is sampled from, and that only where it fits.
+
+A checkpoint is a file from anywhere. Its config may name networks, distributions of latents and reparametrisations;
+data, callbacks, loggers and metrics in it are not even looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from adversaria.config.admission import EVERYTHING, PLACES, Trust
+from adversaria.config.build import check, construct
+from adversaria.config.fields import known_keys
+from adversaria.config.plain import Plain, near
+from adversaria.core.errors import UserError
+from adversaria.core.text import shown
+from adversaria.core.types import DataSpec, Reparametrisation
+from adversaria.nn.latents import Latent, Normal
+from adversaria.nn.layers.spectral_norm import iterate_together
+
+#: bytes of buffers that a network computes by itself and no checkpoint holds, such as the taps of a filter
+_LARGEST_OWN_BUFFERS = 64 * 2**20
+
+
+class Restored(NamedTuple):
+    """A network that samples are taken from, on the CPU, and whose weights it has."""
+
+    network: nn.Module
+    weights: Literal["ema", "raw"]
+
+
+def restore_sampler(checkpoint: Mapping[str, Any], spec: DataSpec, *, raw: bool, packages: Sequence[str]) -> Restored:
+    """The sampler that a checkpoint's config describes, with its weights.
+
+    It is built on a device without memory first, and its tensors are compared with the file's: a config that asks for
+    more than the file holds takes no memory.
+
+    Args:
+        checkpoint: as `read_checkpoint` gives it.
+        spec: of the samples.
+        raw: the trained weights also where there is an average.
+        packages: of the user's own, which the config may name.
+
+    Raises:
+        UserError: the config names what no sampler is made of, or its network and the weights do not fit.
+    """
+    try:
+        return _restored(checkpoint, spec, raw, packages)
+    except UserError:
+        raise
+    except Exception as error:  # values that are allowed one by one may be none that a network can be built with
+        raise UserError(f"{_MISFIT}: {shown(error)}") from error
+
+
+def _restored(checkpoint: Mapping[str, Any], spec: DataSpec, raw: bool, packages: Sequence[str]) -> Restored:
+    config, trust = checkpoint["config"], Trust(packages, EVERYTHING)
+    check_objective(config, packages)
+    model = _node(config, "model")
+    system = trust.find(model.get("_target_"), "model", PLACES["model"].kinds)
+    name: str = system.sampler_name  # type: ignore[attr-defined]  # every system has one
+    average = None if raw else checkpoint.get("ema")
+    trained = _below(checkpoint["state_dict"], name)
+    tensors = trained if average is None else average
+    with torch.device("meta"):
+        outline = _network(config, model, name, spec, trust)
+    _refuse_others(outline, trained)
+    _refuse_others(outline, tensors)
+    network = _network(config, model, name, spec, trust)
+    network.load_state_dict(tensors)
+    iterate_together(network)
+    return Restored(network, "raw" if average is None else "ema")
+
+
+def check_objective(config: Plain, packages: Sequence[str]) -> None:
+    """Looks at what a checkpoint's config names of a model, building nothing.
+
+    Args:
+        config: of the checkpoint.
+        packages: of the user's own, which it may name.
+
+    Raises:
+        UserError: it names something that no model is made of, or has a key that no run has.
+    """
+    known = known_keys("train")
+    if unknown := next((key for key in config if key not in known), None):
+        raise UserError(
+            f"{shown(unknown)} is no key of a run's config{near(str(unknown), known)}; the checkpoint is another "
+            "version's, or damaged"
+        )
+    for group in ("model", "loss", "penalty", "augment"):
+        check(_node(config, group), group, Trust(packages, EVERYTHING))
+
+
+def of_this_machine(node: Any) -> Any:
+    """A node out of a file, without its say about where this machine keeps what it computes."""
+    if isinstance(node, list):
+        return [of_this_machine(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {key: None if key == "cache_dir" else of_this_machine(value) for key, value in node.items()}
+
+
+_MISFIT = "the checkpoint's weights do not fit the networks that its config names"
+
+
+def _node(config: Plain, group: str) -> Plain:
+    node = config.get(group) or {}
+    if not isinstance(node, dict):
+        raise UserError(f"{group}={shown(node)} of the checkpoint's config is no mapping; the file is damaged")
+    return node
+
+
+def _network(config: Plain, model: Plain, name: str, spec: DataSpec, trust: Trust) -> nn.Module:
+    network: nn.Module = construct(model.get(name), f"model.{name}", trust, spec=spec)
+    if not isinstance(network, nn.Module):
+        raise UserError(f"model.{name} of the checkpoint's config is no network; the file is damaged")
+    prior: Latent = construct(model["latent"], "model.latent", trust) if model.get("latent") else Normal()
+    network.latent = prior  # type: ignore[assignment]  # what its `sample_latent` draws
+    penalties = _node(config, "penalty")
+    for key, node in penalties.items():
+        if isinstance(node, dict) and _reparametrises(trust, node, f"penalty.{key}"):
+            part = construct({key: node}, "penalty", trust, spec=spec)[key]
+            if part.applies_to == name:
+                part.reparametrise(network)
+    return network
+
+
+def _reparametrises(trust: Trust, node: Plain, path: str) -> bool:
+    """Whether a node of ``penalty`` changes how weights are computed; what only trains a network is passed over."""
+    target = trust.find(node.get("_target_"), path, PLACES["penalty"].kinds)
+    return all(hasattr(target, name) for name in vars(Reparametrisation) if not name.startswith("_"))
+
+
+def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Those of one network, by its own names."""
+    return {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+
+
+def _refuse_others(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Raises UserError unless ``network``, which takes no memory, has the names and shapes of ``tensors``."""
+    own = network.state_dict()
+    for key in sorted(own.keys() | tensors.keys()):
+        shapes = [list(there[key].shape) if key in there else "missing" for there in (own, tensors)]
+        if shapes[0] != shapes[1]:
+            raise UserError(f"{_MISFIT}: {shown(key)} is {shapes[0]} there and {shapes[1]} in the file")
+    computed = sum(b.nbytes for n, b in network.named_buffers() if n not in own)
+    if computed > _LARGEST_OWN_BUFFERS:
+        raise UserError(f"{_MISFIT}: it would compute {computed >> 20} MiB of constants, more than any network needs")

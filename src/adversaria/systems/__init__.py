@@ -1,0 +1,1 @@
+"""What is trained: networks, their optimizers and their training step."""

@@ -1,0 +1,316 @@
+"""What every system's training step shares: seeding, counting, finiteness and logging, apart from the objective.
+
+Lightning counts each optimizer step, draws no line between networks and logs one step late; what works around that
+stands here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from adversaria.core.schedules import Progress
+from adversaria.core.seeding import seed_step
+from adversaria.core.types import Batch, DataSpec
+from adversaria.systems.optim import Optim
+from adversaria.systems.parallel import StepwiseDDP, average_gradients
+
+if TYPE_CHECKING:
+    from adversaria.data.module import DataModule
+
+
+_NO_CONTEXT = nullcontext()
+
+
+class RunningLoss:
+    """Keeps losses on the device until one reading covers all: NaN and infinity stay in their sum."""
+
+    def __init__(self) -> None:
+        self._losses: list[Tensor] = []
+
+    def add(self, *losses: Tensor) -> None:
+        """Takes scalars; no synchronisation, and nothing to launch."""
+        self._losses.extend(loss.detach() for loss in losses)
+
+    def is_finite(self) -> bool:
+        """Whether every loss since the last call was finite; waits for the device."""
+        losses, self._losses = self._losses, []
+        return not losses or math.isfinite(float(torch.stack(losses).sum()))
+
+
+class Stopwatch:
+    """Training time: it runs during `Trainer.fit`, except while evaluation, pictures and checkpoints take theirs."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._started: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those before a resume included."""
+        return self._before + (0.0 if self._started is None else time.perf_counter() - self._started)
+
+    def set(self, seconds: float) -> None:
+        """Stands still at ``seconds``."""
+        self._before, self._started = seconds, None
+
+    def start(self) -> None:
+        """Runs on."""
+        self.set(self.seconds)
+        self._started = time.perf_counter()
+
+    def stop(self) -> None:
+        """Stands still."""
+        self.set(self.seconds)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stands still inside the block."""
+        running = self._started is not None
+        self.stop()
+        try:
+            yield
+        finally:
+            if running:
+                self.start()
+
+
+def all_finite(module: nn.Module) -> bool:
+    """Whether every parameter and buffer of ``module`` is finite; waits for the device once."""
+    tensors = [t.detach() for t in module.state_dict().values() if t.is_floating_point()]
+    return not tensors or bool(torch.isfinite(torch.stack(torch._foreach_norm(tensors)).sum()))
+
+
+class NoProfiler(PassThroughProfiler):
+    """Profiles nothing, without making a context manager for each of a hundred hooks a step."""
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
+        """One context for all."""
+        return _NO_CONTEXT
+
+
+class SteppedModule(LightningModule):
+    """The base of every system: one `training_step` is one generator update.
+
+    Args:
+        spec: of the data.
+        optim: optimizers, schedule and how often D steps.
+        seed: of the run.
+    """
+
+    batches_per_step = 1
+    conditional = False
+    #: of the networks that are optimised, in the order of their optimizers
+    network_names: tuple[str, ...] = ("generator",)
+    #: the network that samples are taken from; a checkpoint is loaded for sampling by building this one alone
+    sampler_name: str = "generator"
+    trainer: Any
+
+    def __init__(self, *, spec: DataSpec, optim: Optim, seed: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.spec, self.optim, self.seed = spec, optim, seed
+        #: each time that the run was put back to an earlier state: what happened, and by what its rates and penalties
+        #: have been multiplied since (see `adversaria.training.rollback`)
+        self.rollbacks: list[dict[str, Any]] = []
+        #: number of the update in progress, and whether its values are logged
+        self.update, self.log_due = 0, False
+        #: how far the run was when the update in progress began
+        self.now = Progress(0, 1, 0, 1)
+        #: what the training step's own passes call: the networks, or their compiled forms
+        self.passes: dict[str, Callable[..., Any]] = {}
+        #: called at the beginning of each update
+        self.before_step: Callable[[], object] = _nothing
+        self._restored_step: int | None = None
+        #: whether training has begun, with everything in place that a checkpoint brought
+        self.begun = False
+        self._plain = False
+        self._step_listeners: list[Callback] = []
+        self.running_loss = RunningLoss()
+        self.clock = Stopwatch()
+        #: values of the last logged step, on the device
+        self.step_values: dict[str, Tensor] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes the name of each hook it calls, some fifty times a step; `nn.Module` would ask each time
+        whether it is a parameter."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Lightning looks up the parameters of `training_step` at each step; a stored signature answers at once."""
+        super().__init_subclass__(**kwargs)
+        if "training_step" in cls.__dict__:
+            cls.training_step.__signature__ = inspect.signature(cls.training_step)  # type: ignore[attr-defined]
+
+    def _apply_batch_transfer_handler(
+        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
+    ) -> Any:
+        """Nothing for reals that lie on the device: three rounds of hooks would find that out one tensor at a time."""
+        if self._plain and isinstance(batch, Batch) and batch.samples.device == device:
+            return batch
+        return super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
+
+    @property
+    def datamodule(self) -> DataModule:
+        """The data module that the trainer runs with."""
+        return self.trainer.datamodule  # type: ignore[no-any-return]
+
+    @property
+    def images_seen(self) -> int:
+        """Reals shown so far, over all devices."""
+        return self.progress().images
+
+    def progress(self) -> Progress:
+        """How far the run is, in updates and images."""
+        done, updates = self.global_step, self.trainer.max_steps
+        per_update = self.batches_per_step * self.datamodule.batch_size * self.trainer.world_size
+        return Progress(done, updates, done * per_update, updates * per_update)
+
+    def remedy(self, factor: str) -> float:
+        """What ``rate_factor`` or ``penalty_factor`` has come to after all rollbacks; 1 before the first."""
+        return math.prod(float(record[factor]) for record in self.rollbacks)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the rollbacks, which with the config make the run, and the training time."""
+        checkpoint |= {"rollbacks": self.rollbacks, "seconds": self.clock.seconds}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The inverse of `on_save_checkpoint`."""
+        self.rollbacks = checkpoint.get("rollbacks", [])
+        earlier = checkpoint["callbacks"].get("Statistics", {}).get("seconds", 0.0)  # where version 0.1 kept it
+        self.clock.set(float(checkpoint.get("seconds", earlier)))
+        self._restored_step = int(checkpoint["global_step"])
+
+    def previews(self, reals: Tensor) -> dict[str, Tensor]:
+        """No pictures besides samples, unless a system has some."""
+        return {}
+
+    def on_train_start(self) -> None:
+        """Starts the clock; finds out whether Lightning's `backward` and `step` would do more than the bare calls.
+
+        They do with another strategy than ours, with a gradient scaler, and for callbacks that listen to `backward`.
+        Else their rounds of hooks would cost a small model a tenth of its step.
+        """
+        self._check_restored()
+        self.clock.start()
+        self.begun = True
+        backward = self._listeners("on_before_backward") + self._listeners("on_after_backward")
+        ours = isinstance(self.trainer.strategy, SingleDeviceStrategy | StepwiseDDP)
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        self._plain = ours and scaler is None and not backward
+        self._step_listeners = self._listeners("on_before_optimizer_step")
+
+    def _check_restored(self) -> None:
+        """Raises ValueError if a checkpoint did not bring what it says, or moments of other shapes than the weights."""
+        if self._restored_step not in (None, self.global_step):
+            raise ValueError(f"its loops are after {self.global_step} updates, its weights after {self._restored_step}")
+        for optimizer in self.trainer.optimizers:
+            for parameter, state in optimizer.state.items():
+                for name, value in state.items():
+                    whole = (
+                        isinstance(value, Tensor) and value.ndim and name not in ("row_var", "col_var")
+                    )  # Adafactor's
+                    if whole and value.shape != parameter.shape:
+                        raise ValueError(f"{name} of an optimizer has shape {tuple(value.shape)}")
+
+    def _listeners(self, hook: str) -> list[Callback]:
+        """The trainer's callbacks that override ``hook``."""
+        return [c for c in self.trainer.callbacks if getattr(type(c), hook) is not getattr(Callback, hook)]
+
+    def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Seeds, sets the learning rates, and gives the reals ``[n, *shape]`` float and their labels ``[n]``."""
+        self.before_step()
+        self.update = update = self.global_step
+        self.log_due = (update + 1) % self.trainer.log_every_n_steps == 0
+        seed_step(self.seed, self.global_rank, update, len(self.rollbacks), self.device)
+        self.now = self.progress()
+        self.optim.set_rates(self.trainer.optimizers, self.now, self.remedy("rate_factor"))
+        return self.datamodule.decode(batch)
+
+    def end_step(self, losses: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+        """Keeps ``losses`` for the check of finiteness; those and ``values`` for the loggers, if they are due."""
+        self.running_loss.add(*losses.values())
+        if self.log_due:
+            self.step_values = {name: value.detach() for name, value in {**losses, **values}.items()}
+
+    def backward_part(self, loss: Tensor) -> Tensor:
+        """Adds the gradients of one of ``optim.accumulate`` parts; returns its share of the loss, detached."""
+        if self.optim.accumulate > 1:
+            loss = loss / self.optim.accumulate
+        if self._plain:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self.manual_backward(loss)
+        return loss.detach()
+
+    def step_uncounted(self, optimizer: Optimizer) -> None:
+        """An optimizer step that does not advance `global_step`, with the hooks and precision of one that does."""
+        if self._plain:
+            self._plain_step(optimizer)
+        else:
+            self.trainer.strategy.optimizer_step(optimizer, _nothing)
+        _forget_gradients(optimizer)
+
+    def step_counted(self, optimizer: Any) -> None:
+        """The one optimizer step of an update that advances `global_step`; takes Lightning's wrapped optimizer."""
+        if self._plain:
+            count = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+            count.increment_ready()
+            self._plain_step(optimizer.optimizer)
+            count.increment_completed()
+        else:
+            optimizer.step()
+        _forget_gradients(optimizer)
+
+    def _plain_step(self, optimizer: Optimizer) -> None:
+        if self.trainer.world_size > 1:
+            average_gradients(optimizer)
+        for listener in self._step_listeners:
+            listener.on_before_optimizer_step(self.trainer, self, optimizer)
+        self.on_before_optimizer_step(optimizer)
+        optimizer.step()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clips the gradients, unscaled by now, to ``optim.clip_norm``."""
+        if self.optim.clip_norm is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.optim.clip_norm)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing: the validation loop gives callbacks their turn."""
+
+    def log_values(self, values: Mapping[str, float]) -> None:
+        """Writes ``values`` to every logger at the number of generator updates done."""
+        for logger in self.loggers:
+            logger.log_metrics(dict(values), step=self.global_step)
+
+
+def sum_of(losses: list[Tensor]) -> Tensor:
+    """The sum of scalars; the scalar itself if there is one."""
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+
+def _forget_gradients(optimizer: Any) -> None:
+    """`Optimizer.zero_grad` without its profiling, which costs a small model 2% of its step."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+
+
+def _nothing() -> None:
+    """Nothing to do, as for a closure whose gradients are there already."""

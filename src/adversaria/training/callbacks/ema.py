@@ -1,0 +1,106 @@
+"""Exponential moving average of the network that makes samples."""
+
+from __future__ import annotations
+
+import copy
+from typing import Annotated, Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import nn
+
+from adversaria.core.errors import UserError
+from adversaria.core.ranges import Amount, AtLeast, Decay, Positive
+from adversaria.core.schedules import Progress, Ramp, value_at
+
+
+class EMA(Callback):
+    """Keeps an average of the sampler's parameters, for samples, scores and checkpoints; training never sees it.
+
+    The decay of one update is ``0.5 ** (images of the update / half-life)`` with the half-life
+    ``min(half_life, ramp_up * images seen)`` (Karras et al. 2020, "Training GANs with Limited Data", appendix), or
+    ``decay`` itself where a recipe counts updates. Buffers are copied, not averaged. Lightning's own averaging counts
+    every optimizer step and swaps D as well.
+
+    Args:
+        half_life: in images shown to D, above 0 or a ramp; null: ``decay`` holds.
+        ramp_up: share of the images seen so far that bounds the half-life, so that the first samples do not lag;
+            null: no bound.
+        decay: what stays of the average in each update, in [0, 1); null: ``half_life`` holds.
+        start: updates before which the average is the weights themselves (BigGAN).
+
+    Raises:
+        UserError: a value out of range, or not exactly one of ``half_life`` and ``decay``.
+    """
+
+    def __init__(
+        self,
+        *,
+        half_life: Annotated[float | Ramp, AtLeast(0)] | None = 500_000,
+        ramp_up: Positive | None = 0.05,
+        decay: Decay | None = None,
+        start: Amount = 0,
+    ) -> None:
+        if (half_life is None) == (decay is None):
+            raise UserError(
+                f"callbacks.ema has half_life={half_life} and decay={decay}: give one and set the other to null"
+            )
+        for name, value in (("half_life", half_life), ("ramp_up", ramp_up)):
+            if isinstance(value, int | float) and value <= 0:
+                raise UserError(
+                    f"callbacks.ema.{name}={value} must be above 0; to train without EMA add ~callbacks.ema"
+                )
+        if decay is not None and not 0 <= decay < 1:
+            raise UserError(f"callbacks.ema.decay={decay} must be in [0, 1)")
+        if start < 0:
+            raise UserError(f"callbacks.ema.start={start} is negative; give the number of updates, 0 for none")
+        self.half_life, self.ramp_up, self.fixed, self.start = half_life, ramp_up, decay, start
+        self.network: nn.Module | None = None
+        self._restored: dict[str, Any] | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copies the sampler, on its device by now, or takes the average that a checkpoint brought."""
+        source: nn.Module = pl_module.sampler  # type: ignore[assignment]
+        self.network = copy.deepcopy(source).eval().requires_grad_(False)
+        if self._restored is not None:
+            self.network.load_state_dict(self._restored)
+            self._restored = None
+        self._source = [p.detach() for p in source.parameters()], list(source.buffers())
+        self._average = [p.detach() for p in self.network.parameters()], list(self.network.buffers())
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        """One step of the average."""
+        torch._foreach_lerp_(self._average[0], self._source[0], 1 - self.decay(pl_module.progress()))
+        if self._source[1]:
+            torch._foreach_copy_(self._average[1], self._source[1])
+
+    def decay(self, progress: Progress) -> float:
+        """How much of the average stays in the update that led to ``progress``."""
+        if progress.update <= self.start:
+            return 0.0
+        if self.half_life is None:
+            assert self.fixed is not None
+            return self.fixed
+        half_life = value_at(self.half_life, progress)
+        if self.ramp_up is not None:
+            half_life = min(half_life, self.ramp_up * progress.images)
+        return float(0.5 ** (progress.images / progress.update / half_life)) if half_life > 0 else 0.0
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds ``checkpoint["ema"]``, a state dict of the sampler."""
+        assert self.network is not None
+        checkpoint["ema"] = self.network.state_dict()
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keeps ``checkpoint["ema"]`` until the sampler is on its device."""
+        self._restored = checkpoint.get("ema")
+
+
+def sampler_of(trainer: Trainer) -> nn.Module:
+    """The network to sample from: the average where there is one, else the trained one."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, EMA) and callback.network is not None:
+            return callback.network
+    return trainer.lightning_module.sampler  # type: ignore[return-value]

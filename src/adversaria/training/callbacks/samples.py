@@ -1,0 +1,115 @@
+"""Grids of samples from fixed latents, and one of reals before anything else."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from adversaria.core.errors import UserError
+from adversaria.core.modes import evaluating
+from adversaria.core.ranges import Count, Seed
+from adversaria.modalities.pictures import picture, save_picture
+from adversaria.sampling.draw import Draw, traverse
+from adversaria.training.callbacks.ema import sampler_of
+
+
+class Samples(Callback):
+    """Writes ``samples/NNNNNN.png`` (NNNNNN generator updates) and shows it in TensorBoard.
+
+    The latents are the same all along, so that one sees a sample change. A generator whose latents have a meaning adds
+    pictures of it (see `adversaria.sampling.draw.traverse`). ``samples/reals.png`` shows training data,
+    to compare with and to notice wrong data before the night is over.
+
+    Args:
+        every_n_steps: generator updates from one picture to the next; a last one comes at the end.
+        count: samples in a picture. A conditional model shows the classes in turn, one row for each round.
+        seed: of the latents.
+
+    Raises:
+        UserError: a value out of range.
+    """
+
+    def __init__(self, *, every_n_steps: Count = 500, count: Count = 64, seed: Seed = 0) -> None:
+        for name, value in (("every_n_steps", every_n_steps), ("count", count)):
+            if value < 1:
+                raise UserError(f"callbacks.samples.{name}={value} must be at least 1")
+        self.every_n_steps, self.count, self.seed = every_n_steps, count, seed
+        self._drawn_at = -1
+        self._writer: ThreadPoolExecutor | None = None
+        self._written: list[Future[None]] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Writes the grid of reals."""
+        if not trainer.is_global_zero:
+            return
+        self._writer = ThreadPoolExecutor(1, "samples")
+        split = trainer.datamodule.split("train")  # type: ignore[attr-defined]
+        chosen = torch.randperm(len(split.samples), generator=torch.Generator().manual_seed(self.seed))
+        self._reals = split.batch(chosen[: self.count].numpy()).samples
+        if trainer.global_step == 0:
+            self._publish(trainer, "reals", picture(self._reals, pl_module.spec))
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        """Draws when a picture is due."""
+        if trainer.global_step % self.every_n_steps == 0:
+            self.draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Draws the last picture, and waits until all are written."""
+        self.draw(trainer, pl_module)
+        self._settle()
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Waits until all pictures are written; what ended the run says more than one that was not."""
+        wait(self._written)
+
+    def draw(self, trainer: Trainer, pl_module: Any) -> None:
+        """Draws the samples of the present weights, once a step."""
+        if not trainer.is_global_zero or self._drawn_at == trainer.global_step:
+            return
+        self._drawn_at = trainer.global_step
+        self._settle()
+        with pl_module.clock.paused():
+            self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: Trainer, pl_module: Any) -> None:
+        classes = list(range(pl_module.spec.num_classes)) if pl_module.conditional else None
+        with evaluating(sampler_of(trainer)) as network:
+            draw = Draw(network, pl_module.device, seed=self.seed, labels=classes)
+            columns = len(classes) if classes and len(classes) <= self.count else None
+            samples = draw(0, self.count - self.count % (columns or 1)).samples  # whole rows
+            meanings = traverse(network, pl_module.spec, pl_module.device, seed=self.seed, labels=classes)
+        self._publish(trainer, "samples", picture(samples, pl_module.spec, columns), f"{trainer.global_step:06d}")
+        for name, rows in meanings.items():
+            rgb = picture(rows.flatten(0, 1), pl_module.spec, rows.shape[1])
+            self._publish(trainer, name, rgb, f"{name}_{trainer.global_step:06d}")
+        reals = pl_module.spec.to_float(self._reals[: self.count]).to(pl_module.device)
+        with evaluating(pl_module), torch.no_grad():
+            previews = pl_module.previews(reals)
+        for name, pictures in previews.items():
+            self._publish(trainer, name, picture(pictures, pl_module.spec), f"{name}_{trainer.global_step:06d}")
+
+    def _publish(self, trainer: Trainer, tag: str, rgb: Tensor, name: str | None = None) -> None:
+        """Leaves the compression, 0.1 s for file and TensorBoard, to a thread: a GPU makes 30 updates meanwhile."""
+        assert self._writer is not None
+        path = Path(trainer.default_root_dir) / "samples" / f"{name or tag}.png"
+        self._written.append(self._writer.submit(_write, path, tag, rgb, trainer.global_step, list(trainer.loggers)))
+
+    def _settle(self) -> None:
+        """Waits for the pictures so far, and raises what kept one from being written."""
+        written, self._written = self._written, []
+        for writing in written:
+            writing.result()
+
+
+def _write(path: Path, tag: str, rgb: Tensor, step: int, loggers: list[Any]) -> None:
+    save_picture(path, rgb)
+    for logger in loggers:
+        if hasattr(logger, "log_picture"):
+            logger.log_picture(tag, rgb, step)

@@ -1,0 +1,178 @@
+"""Every file in every group of ``conf/`` composes, builds, trains, saves, loads and samples; newcomers included."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from conftest import TWO_STEPS, config_of
+from fitting import fitting
+
+import adversaria
+import adversaria.core.errors
+from adversaria.config.plain import conf_dir, flatten
+from adversaria.runs.folder import Run
+
+GROUPS = {
+    group.name: sorted(file.stem for file in group.glob("*.yaml"))
+    for group in sorted(conf_dir().iterdir())
+    if group.is_dir() and group.name not in ("hydra", "local")
+}
+CHOICES = [(group, name) for group, names in GROUPS.items() for name in names]
+#: of evaluate.py alone; tests/cli/test_evaluate.py tries them
+OF_EVALUATE = ("usefulness", "memorisation")
+#: a part of another choice, which trains with it
+PARTS = {("callbacks", "health")}
+TRAINED = [(group, name) for group, name in CHOICES if group not in OF_EVALUATE and (group, name) not in PARTS]
+
+#: what a choice needs beside it, because it is made for other data or for another loss
+NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("data", "ring8"): ("model=mlp",),
+    ("data", "grid25"): ("model=mlp",),
+    ("data", "dirac"): ("model=dirac",),
+    ("generator", "dirac"): ("model=dirac",),
+    ("discriminator", "dirac"): ("model=dirac",),
+    ("penalty", "expected_instance_noise"): ("model=dirac",),
+    ("data", "stacked_mnist"): ("data.count=100",),
+    ("metrics", "modes"): ("data=ring8", "model=mlp"),
+    ("metrics", "stacked_modes"): ("data=stacked_mnist", "data.count=100"),
+    ("trainer", "ddp"): ("trainer.devices=1", "trainer.strategy=auto"),
+    ("trainer", "ddp_cpu"): ("trainer.devices=1", "trainer.strategy=auto"),
+    ("logger", "wandb"): ("logger.wandb.offline=true",),
+    ("generator", "class_norm"): ("discriminator=projected",),
+    ("discriminator", "projected"): ("generator=class_norm",),
+    ("discriminator", "classifying"): ("generator=class_norm", "penalty=auxiliary_classifier"),
+    ("penalty", "auxiliary_classifier"): ("model=acgan",),
+    ("penalty", "generator_classifier"): ("model=mgan",),
+    ("penalty", "mutual_information"): ("model=infogan",),
+    ("penalty", "path_length"): ("generator=stylegan2",),
+    ("experiment", "my_images"): ("data.size=16",),
+    **{("experiment", f"stacked_mnist_{name}"): ("data.count=100",) for name in ("dcgan", "pacgan4", "r1")},
+    **{
+        (group, name): ("data.size=32",)
+        for group in ("generator", "discriminator", "model")
+        for name in ("biggan", "biggan_large")
+    },
+}
+#: choices that need what is not installed or not downloaded here: the module or file to look for
+REQUIRES = {("logger", "wandb"): "wandb", ("logger", "mlflow"): "mlflow"}
+
+
+def overrides_for(group: str, name: str, class_folders: Path) -> list[str]:
+    """The command line that tries one choice on the smallest scale."""
+    overrides = [*TWO_STEPS, f"{group}={name}", *NEEDS.get((group, name), ())]
+    if group != "metrics":
+        overrides.append("metrics=none")
+    elif name != "none":
+        overrides.append("metrics.count=64")
+    config = config_of(*overrides)
+    if "root" in config["data"] and config["data"]["name"] != "digits":
+        overrides += [f"data.root={class_folders}"]
+    if group == "data" and "root" in config["data"] and name != "digits":
+        overrides += ["data.size=32"]
+    return overrides + fitting(config, width=8)
+
+
+@pytest.mark.parametrize(("group", "name"), TRAINED, ids=[f"{group}={name}" for group, name in TRAINED])
+def test_choice_trains_saves_loads_and_samples(
+    train_run: Callable[..., Run],
+    class_folders: Path,
+    group: str,
+    name: str,
+) -> None:
+    if module := REQUIRES.get((group, name)):
+        pytest.importorskip(module)
+    overrides = overrides_for(group, name, class_folders)
+    if (group, name) == ("warm_start", "checkpoint"):
+        source = train_run("source", *(override for override in overrides if not override.startswith("warm_start=")))
+        overrides.append(f"callbacks.warm_start.checkpoint={source.path}")
+    try:
+        run = train_run("run", *overrides)
+    except adversaria.core.errors.UserError as error:
+        if "could not be downloaded" not in str(error):
+            raise
+        pytest.skip(str(error))
+    result = run.read_result() or {}
+    assert result["status"] == "finished"
+    sampler = adversaria.load(run.path)
+    samples = sampler.sample(5)
+    assert samples.shape == (5, *sampler.spec.shape)
+    assert torch.isfinite(samples).all()
+
+
+def test_every_choice_says_in_a_comment_what_it_is() -> None:
+    for group, name in CHOICES:
+        lines = (conf_dir() / group / f"{name}.yaml").read_text().splitlines()
+        comments = [line for line in lines[:2] if line.startswith("# ") and "@package" not in line]
+        assert comments, f"{group}/{name}.yaml begins without a comment"
+
+
+def test_precedence_is_command_line_then_experiment_then_model_then_data(
+    make_config: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(conf_dir(), tmp_path / "conf")
+    (folder / "experiment").mkdir(exist_ok=True)
+    (folder / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n# x\ndefaults:\n  - override /model: sndcgan\n  - override /loss: wasserstein\n"
+        "trainer: {max_steps: 77}\noptim: {n_critic: 3}\n"
+    )
+    config = make_config("experiment=mine", folder=folder)
+    assert config["model"]["generator"]["_target_"].endswith("SNDCGANGenerator")
+    assert config["loss"]["d_loss"]["_target_"].endswith("wasserstein_d")
+    assert (config["trainer"]["max_steps"], config["optim"]["n_critic"]) == (77, 3)
+    config = make_config("experiment=mine", "model=dcgan", "discriminator=mlp", "trainer.max_steps=5", folder=folder)
+    assert config["model"]["generator"]["_target_"].endswith("DCGANGenerator")
+    assert config["model"]["discriminator"]["_target_"].endswith("MLPDiscriminator")
+    assert config["trainer"]["max_steps"] == 5
+
+
+def test_names_that_scripts_rely_on(make_config: Callable[..., dict[str, Any]]) -> None:
+    """The command-line surface is frozen: what is in here may be added to, never renamed."""
+    train = flatten(make_config())
+    for key in (
+        "run_dir",
+        "seed",
+        "trust",
+        "data.root",
+        "data.size",
+        "data.batch_size",
+        "data.storage",
+        "optim.n_critic",
+        "trainer.max_steps",
+        "trainer.precision",
+        "trainer.devices",
+        "callbacks.checkpoint.every_n_steps",
+        "callbacks.evaluation.every_n_steps",
+        "callbacks.samples.every_n_steps",
+        "callbacks.ema.half_life",
+        "callbacks.ema.ramp_up",
+    ):
+        assert key in train, key
+    assert "metrics" in make_config()
+    make_config("debug=fast")
+    keys = set()
+    for name in ("sample", "evaluate"):
+        raw = yaml.safe_load((conf_dir() / f"{name}.yaml").read_text())
+        keys |= set(raw)
+    assert {
+        "checkpoint",
+        "count",
+        "format",
+        "labels",
+        "interpolate",
+        "traverse",
+        "truncation",
+        "standing",
+        "out",
+    } <= keys
+
+
+def test_published_losses_follow_their_models(make_config: Callable[..., dict[str, Any]]) -> None:
+    assert make_config("model=vae").get("loss") in (None, {})
+    assert make_config("penalty=[r1,r2]")["penalty"].keys() == {"r1", "r2"}
+    assert make_config("penalty=none")["penalty"] == {}

@@ -1,0 +1,83 @@
+"""The average against a plain loop, and its half-life."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from adversaria.core.errors import UserError
+from adversaria.core.schedules import LinearRamp, Progress
+from adversaria.training.callbacks import EMA
+
+
+def at(update: int, per_update: int = 10) -> Progress:
+    return Progress(update, 1000, update * per_update, 1000 * per_update)
+
+
+class System(nn.Module):
+    """Stands for a system with 10 images an update."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sampler = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+        self.updates = 0
+
+    def progress(self) -> Progress:
+        return at(self.updates)
+
+
+def test_average_equals_a_plain_loop() -> None:
+    ema, system = EMA(half_life=100, ramp_up=0.5), System()
+    trainer: Any = SimpleNamespace(global_step=0)
+    ema.on_fit_start(trainer, system)  # type: ignore[arg-type]
+    expected = [p.detach().clone().double() for p in system.sampler.parameters()]
+    for step in range(1, 40):
+        for tensor in [*system.sampler.parameters(), system.sampler[1].running_mean]:
+            tensor.data.normal_()
+        system.updates = step
+        ema.on_train_batch_end(trainer, system)
+        keep = 0.5 ** (10 / min(100, 0.5 * 10 * step))
+        expected = [
+            keep * e + (1 - keep) * p.detach() for e, p in zip(expected, system.sampler.parameters(), strict=True)
+        ]
+    assert ema.network is not None
+    for average, want in zip(ema.network.parameters(), expected, strict=True):
+        torch.testing.assert_close(average.double(), want, rtol=1e-5, atol=1e-6)
+        assert not average.requires_grad
+    assert torch.equal(ema.network[1].running_mean, system.sampler[1].running_mean)  # type: ignore[index]
+
+
+def test_after_one_half_life_half_of_the_start_is_left() -> None:
+    ema = EMA(half_life=1000, ramp_up=None)
+    assert ema.decay(at(10**8)) ** 100 == pytest.approx(0.5)
+
+
+def test_ramp_up_bounds_the_half_life_by_a_share_of_what_was_seen() -> None:
+    ema = EMA(half_life=1000, ramp_up=0.05)
+    assert ema.decay(at(20, 100)) == pytest.approx(0.5)  # half-life 0.05 * 2000 = 100 images
+    assert ema.decay(at(1000, 1000)) == pytest.approx(0.5)
+
+
+def test_a_fixed_decay_begins_at_its_start() -> None:
+    ema = EMA(half_life=None, decay=0.9999, start=1000)
+    assert [ema.decay(at(update)) for update in (1, 1000, 1001)] == [0, 0, 0.9999]
+
+
+def test_the_half_life_may_be_a_ramp_from_zero() -> None:
+    ema = EMA(half_life=LinearRamp(0, 2000), ramp_up=None)
+    assert ema.decay(at(0 + 1)) == pytest.approx(0.5 ** (10 / 2))
+    assert ema.decay(at(1000)) == pytest.approx(0.5 ** (10 / 2000))
+    assert EMA(half_life=LinearRamp(0, 0), ramp_up=None).decay(at(5)) == 0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"half_life": 0}, {"ramp_up": -1.0}, {"half_life": None}, {"decay": 0.9}, {"half_life": None, "decay": 1.0}],
+)
+def test_bad_values_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=r"callbacks\.ema"):
+        EMA(**values)
