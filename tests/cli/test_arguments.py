@@ -147,13 +147,6 @@ def test_the_last_choice_of_a_key_counts(monkeypatch: pytest.MonkeyPatch, given:
     assert arguments.chosen(given, "run_dir") == value
 
 
-def test_a_choice_is_recognised_in_other_quotes() -> None:
-    stored = ['data.root="my photos"', "seed=3", "+callbacks.x=1", "~callbacks.ema", "penalty=[r1,r2]"]
-    given = ["data.root=my\\ photos", "seed=4", "+callbacks.x=2", "~callbacks.ema", "penalty=['r1', \"r2\"]"]
-    assert arguments.not_repeated(stored, given) == ["seed=3"]
-    assert arguments.not_repeated(stored, []) == stored
-
-
 @pytest.mark.parametrize("key", ["run_dir=", "++run_dir="])
 @pytest.mark.parametrize("name", ["my photos, a=b (1) [x] ü", "it's", "caf\udce9"], ids=ascii)
 def test_a_run_is_found_however_its_folder_is_called(in_tmp: Path, key: str, name: str) -> None:
@@ -161,7 +154,8 @@ def test_a_run_is_found_however_its_folder_is_called(in_tmp: Path, key: str, nam
     (in_tmp / name / "config.yaml").write_text("{}", "utf-8")
     (in_tmp / name / "overrides.txt").write_text("seed=3\n", "utf-8")
     given = ["trainer.max_steps=2", f"{key}{arguments.quoted(name)}"]
-    assert train.resume_arguments(given) == ["seed=3", *given]
+    with train.going_on(given) as (arguments_for_hydra, _):
+        assert arguments_for_hydra == given
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from adversaria.cli import train
+from adversaria.config.plain import conf_dir
 from adversaria.runs.folder import Run
 
 POINTS = (
@@ -225,14 +226,17 @@ def test_several_devices_cannot_be_swept(command: Command) -> None:
     assert "cannot be swept" in err
 
 
-def test_stored_overrides_bring_back_no_trust(in_tmp: Path) -> None:
+def test_a_stored_config_brings_back_no_trust(in_tmp: Path) -> None:
     run = Run(in_tmp / "mine")
     run.path.mkdir()
-    run.config.write_text("{}")
-    run.overrides.write_text(
-        "seed=3\ntrust=[evil]\n+trust=[evil]\nhydra.searchpath=[x]\n--config-dir=x\nrun_dir=other\n"
-    )
-    assert train.resume_arguments(["run_dir=mine", "seed=4"]) == ["seed=3", "run_dir=mine", "seed=4"]
+    run.config.write_text("{seed: 3, trust: [evil], hydra: {searchpath: [x]}, defaults: [x], run_dir: other}")
+    run.overrides.write_text("seed=3\ntrust=[evil]\nhydra.searchpath=[x]\n--config-dir=x\nrun_dir=other\n")
+    with train.going_on(["run_dir=mine", "seed=4"]) as (given, folder):
+        primary = yaml.safe_load((folder / "train.yaml").read_text())
+    assert given == ["run_dir=mine", "seed=4"]
+    assert (primary["seed"], primary["trust"], primary["run_dir"]) == (3, [], None)
+    assert primary["hydra"] == {"searchpath": [f"file://{conf_dir()}"]}
+    assert "x" not in primary["defaults"]
 
 
 def test_two_processes_do_not_share_a_folder(command: Command, in_tmp: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 import adversaria
 from adversaria.cli import sample, train
@@ -253,6 +254,40 @@ def test_a_run_folder_from_elsewhere_names_parts_of_models_alone(
     (folder / "result.json").unlink()  # which says that the run has ended
     with (folder / "overrides.txt").open("a") as file:
         file.write(f"{line}\n")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr("sys.argv", ["train.py", "run_dir=outputs/dcgan", "trainer.max_steps=9"])
+    assert train.main() == 2
+    said = capsys.readouterr().err
+    assert "that a config may name here" in said or "another machine has written" in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "node"),
+    [
+        ("callbacks.x", {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint"}),
+        ("logger.x", {"_target_": "lightning.pytorch.loggers.CSVLogger"}),
+        ("penalty.x", {"_target_": "adversaria.core.arrays.save_arrays"}),
+        ("loss.d_loss._target_", "subprocess.Popen"),
+        ("trainer._target_", "adversaria.runs.folder.Run"),
+        ("trainer.default_root_dir", "/home/somebody"),
+        ("data.cache_dir", "/home/somebody"),
+    ],
+)
+def test_the_config_of_a_run_folder_from_elsewhere_is_held_to_the_same(
+    key: str, node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "outputs" / "dcgan"
+    shutil.copytree(STORED.parents[1], folder)
+    (folder / "result.json").unlink()
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    *above, last = key.split(".")
+    place = config
+    for name in above:
+        place = place[name]
+    place[last] = node
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.setattr("sys.argv", ["train.py", "run_dir=outputs/dcgan", "trainer.max_steps=9"])

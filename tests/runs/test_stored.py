@@ -33,9 +33,12 @@ def test_an_old_checkpoint_gives_the_samples_that_it_gave(name):
     assert_like(drawn(STORED / name / "checkpoints" / "last.ckpt"), STORED / name / "samples.npz")
 
 
+@pytest.mark.parametrize("typed", [True, False], ids=["with its overrides", "from its config alone"])
 @pytest.mark.parametrize("name", RUNS)
-def test_an_old_run_goes_on_as_it_would_have(name, tmp_path, monkeypatch):
+def test_an_old_run_goes_on_as_it_would_have(name, typed, tmp_path, monkeypatch):
     shutil.copytree(STORED / name, tmp_path / "outputs" / name)
+    if not typed:  # today's defaults are of another model
+        (tmp_path / "outputs" / name / "overrides.txt").unlink()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["train.py", f"run_dir=outputs/{name}", "trainer.max_steps=12"])
     assert train.main() == 0

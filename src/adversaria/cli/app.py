@@ -5,6 +5,7 @@ torch is imported inside the jobs only, so that ``--help``, ``--cfg job`` and a 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -12,7 +13,9 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -33,6 +36,8 @@ from adversaria.core.text import shown
 log = logging.getLogger("adversaria")
 
 Job = Callable[[Plain], int]
+#: from a command line to what Hydra is given, and the folder of its primary config
+Prepare = Callable[[list[str]], AbstractContextManager[tuple[list[str], Path]]]
 
 #: optional dependencies that bring launchers whose names begin alike
 _EXTRAS = ("joblib", "submitit")
@@ -46,13 +51,27 @@ _SAID = {
 }
 
 
-def run(config_name: str, job: Job, complete: Callable[[list[str]], list[str]] = list) -> int:
+def completing(complete: Callable[[list[str]], list[str]]) -> Prepare:
+    """Prepares a command line for a config of ``conf/``: ``complete`` gives the arguments as they are meant."""
+
+    @contextlib.contextmanager
+    def prepare(given: list[str]) -> Iterator[tuple[list[str], Path]]:
+        yield complete(given), conf_dir()
+
+    return prepare
+
+
+#: arguments as they were typed
+as_typed = completing(list)
+
+
+def run(config_name: str, job: Job, prepare: Prepare = as_typed) -> int:
     """Composes ``config_name`` with the command line and runs ``job`` once, or once for each job of a sweep.
 
     Args:
         config_name: of the file in ``conf/``.
         job: returns its exit code.
-        complete: the arguments as they are meant, from those that were typed.
+        prepare: the arguments as they are meant, from those that were typed, and the folder of ``config_name``.
 
     Returns:
         The exit code: 0, that of the last job that failed, 2 for what the user can put right before anything runs.
@@ -61,12 +80,14 @@ def run(config_name: str, job: Job, complete: Callable[[list[str]], list[str]] =
     _quieten()
     full_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
-        with told({}):
-            sys.argv[1:] = arguments.choices_first(complete(sys.argv[1:]))
-            arguments.check(sys.argv[1:])
-            check_choices(config_name, arguments.choices(sys.argv[1:]))
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
-        return _through_hydra(config_name, job, full_traceback)
+        with contextlib.ExitStack() as inside:
+            with told({}):
+                sys.argv[1:], folder = inside.enter_context(prepare(sys.argv[1:]))
+                sys.argv[1:] = arguments.choices_first(sys.argv[1:])
+                arguments.check(sys.argv[1:])
+                check_choices(config_name, arguments.choices(sys.argv[1:]))
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
+            return _through_hydra(config_name, folder, job, full_traceback)
     except UserError as error:
         if full_traceback:
             raise
@@ -77,7 +98,7 @@ def run(config_name: str, job: Job, complete: Callable[[list[str]], list[str]] =
             os.environ.pop("HYDRA_FULL_ERROR", None)
 
 
-def _through_hydra(config_name: str, job: Job, full_traceback: bool) -> int:
+def _through_hydra(config_name: str, folder: Path, job: Job, full_traceback: bool) -> int:
     """The exit code of the jobs that Hydra composes.
 
     Raises:
@@ -87,7 +108,7 @@ def _through_hydra(config_name: str, job: Job, full_traceback: bool) -> int:
     Sweep.reset()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
+    @hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)
     def app(config: DictConfig) -> None:
         sweep = Sweep.current
         assert sweep is not None  # Hydra has called it before the job

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Override, OverrideType
@@ -66,24 +66,6 @@ def chosen(arguments: Sequence[str], key: str) -> Any:
         return OmegaConf.to_container(OmegaConf.create({key: last.value()}), resolve=True)[key]  # type: ignore[index, call-overload]
     except OmegaConfBaseException:  # it refers to another key, which only the whole config has
         return None
-
-
-def not_repeated(stored: Iterable[str], arguments: Sequence[str]) -> list[str]:
-    """Those of the ``stored`` overrides that ``arguments`` do not say again, in whatever quotes and escapes.
-
-    An addition or a deletion that is said twice would be an error of Hydra's; of two values the last one wins.
-    """
-    again = [override for argument in choices(arguments) if (override := parse(argument))]
-    keys = {override.get_key_element() for override in again if override.type in (OverrideType.ADD, OverrideType.DEL)}
-    values = [(override.get_key_element(), override.value()) for override in again]
-
-    def repeated(line: str) -> bool:
-        override = parse(line)
-        return override is not None and (
-            override.get_key_element() in keys or (override.get_key_element(), override.value()) in values
-        )
-
-    return [line for line in stored if line not in arguments and not repeated(line)]
 
 
 def check(arguments: Sequence[str]) -> None:

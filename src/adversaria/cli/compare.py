@@ -17,7 +17,7 @@ log = logging.getLogger("adversaria")
 
 def main() -> int:
     """The command; returns its exit code."""
-    return app.run("compare", job, name_runs)
+    return app.run("compare", job, app.completing(name_runs))
 
 
 def name_runs(arguments: list[str]) -> list[str]:

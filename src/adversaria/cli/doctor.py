@@ -26,7 +26,7 @@ FOUND = 1
 
 def main() -> int:
     """The command; returns its exit code."""
-    return app.run("doctor", job, complete)
+    return app.run("doctor", job, app.completing(complete))
 
 
 def complete(arguments: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import hydra
@@ -17,13 +18,18 @@ from adversaria.config.fields import check_choices, refuse_doubles
 from adversaria.config.plain import Plain, conf_dir
 from adversaria.core.errors import UserError
 from adversaria.recipes import settle
+from adversaria.runs.continued import all_overrides, continued
 from adversaria.runs.folder import Run
 from adversaria.training.experiment import build_experiment
 from adversaria.training.experiment import train as train_experiment
 
 
-def compose(*overrides: str) -> Plain:
+def compose(*overrides: str, folder: Path | None = None) -> Plain:
     """The resolved config of ``python train.py <overrides>``.
+
+    Args:
+        overrides: as on the command line.
+        folder: of the primary config ``train``; None: ``conf/``.
 
     Raises:
         UserError: Hydra cannot read an override, no config has a place for it, or a value is missing or refers to one
@@ -33,7 +39,7 @@ def compose(*overrides: str) -> Plain:
     check_choices("train", overrides)
     GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with hydra.initialize_config_dir(str(folder or conf_dir()), version_base="1.3"):
             composed = hydra.compose("train", list(overrides))
     except Exception as error:  # Hydra's own, whatever the class
         raise UserError(explain(error, "train")) from error
@@ -59,12 +65,15 @@ def train(*overrides: str, run_dir: str | Path, callbacks: Sequence[Callback] = 
     Raises:
         UserError: whatever is to be put right first.
     """
-    run, config = Run(run_dir), compose(*overrides)
+    run = Run(run_dir)
+    with continued(run, overrides) if run.exists else nullcontext((list(overrides), conf_dir())) as (given, folder):
+        config = compose(*given, folder=folder)
     with told(config):
         config, _ = settle(config, overrides, run.stored_config())
         experiment = build_experiment(config)
         experiment.callbacks.extend(callbacks)
-        with run.started({key: value for key, value in config.items() if key != "trust"}, list(overrides)):
+        stored = {key: value for key, value in config.items() if key != "trust"}
+        with run.started(stored, all_overrides(run, overrides)):
             run.write_result(train_experiment(experiment, run))
         result: Plain = json.loads(run.result.read_text("utf-8"))
     return result

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,18 +38,24 @@ def main() -> int:
     # use for the signal must not die of it.
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    return app.run("train", functools.partial(job, typed=sys.argv[1:]), resume_arguments)
+    return app.run("train", functools.partial(job, typed=sys.argv[1:]), going_on)
 
 
-def resume_arguments(given: list[str]) -> list[str]:
-    """With ``run_dir=`` of an existing run: its stored overrides first, the new ones last, for the last one wins."""
-    from adversaria.config.overrides import brought_back
+@contextlib.contextmanager
+def going_on(given: list[str]) -> Iterator[tuple[list[str], Path]]:
+    """With ``run_dir=`` of an existing run: its stored config, and of the arguments those that change it."""
+    from adversaria.runs.continued import continued
     from adversaria.runs.folder import Run
 
     run_dir = arguments.chosen(given, "run_dir")
     if not isinstance(run_dir, str) or not run_dir or not (run := Run(run_dir)).exists:
-        return given
-    return arguments.not_repeated(brought_back(run.overrides, given), given) + given
+        with app.as_typed(given) as prepared:
+            yield prepared
+        return
+    are_choices = arguments.is_choice(given)
+    options = [argument for argument, choice in zip(given, are_choices, strict=True) if not choice]
+    with continued(run, arguments.choices(given)) as (new, folder):
+        yield [*new, *options], folder
 
 
 def job(config: Plain, typed: Sequence[str] = ()) -> int:
@@ -74,6 +81,7 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
         folder = str(_twin(cell, config) or cell)
     if folder and not inherited and (code := _already_ended(_run(folder), config, swept)) is not None:
         return code
+    from adversaria.runs.continued import all_overrides
     from adversaria.training.experiment import build_experiment, train
 
     experiment = build_experiment(_without_bar(config) if sweep and sweep.elsewhere else config, stored=trust.stored)
@@ -81,7 +89,7 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
         train(experiment, _run(folder or ""))
         return 0
     run = _run(folder) if folder else _new_run(hydra_config.runtime.choices)
-    with run.started(_stored(config), app.overrides_of_job()):
+    with run.started(_stored(config), all_overrides(run, app.overrides_of_job())):
         code, stopped_by = _train(experiment, run, choices)
     if swept:
         pass_on(stopped_by)

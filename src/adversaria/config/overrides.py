@@ -15,12 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException
 from omegaconf import grammar_parser
 from omegaconf.errors import OmegaConfBaseException
 
+from adversaria.config.plain import conf_dir
 from adversaria.core.errors import UserError
 from adversaria.core.files import append, cache_folder, read_text
 from adversaria.core.text import shown
@@ -85,6 +87,41 @@ def brought_back(file: Path, given: Iterable[str]) -> list[str]:
             continue
         kept.append(line)
     return kept
+
+
+def refuse_foreign_places(config: Mapping[str, Any], file: Path, overrides: Path, given: Iterable[str]) -> None:
+    """Refuses paths and addresses in a stored config that neither the package nor this machine has written.
+
+    Args:
+        config: what ``file`` holds, plain.
+        file: the run's ``config.yaml``.
+        overrides: its ``overrides.txt``; what this machine has written there may stand in the config.
+        given: the command line's arguments, which replace what they name.
+
+    Raises:
+        UserError: names the first.
+    """
+    if _digest([read_text(file)]) in _noted():
+        return
+    lines = stored(overrides)
+    own = [parsed for line in lines if (parsed := parse(line))] if _digest(lines) in _noted() else []
+    known = {(o.key_or_group, text) for o in own for text in _texts(o.value())}
+    keys = {parsed.key_or_group for line in given if (parsed := parse(line))}
+    shipped: frozenset[str] | None = None
+    for key, text in _places(config):
+        if any(f"{key}.".startswith(f"{name}.") for name in keys) or (key, text) in known:
+            continue
+        shipped = _texts_of_conf() if shipped is None else shipped
+        if text not in shipped:
+            raise UserError(
+                f"{shown(file)}, {shown(key)}={shown(text, 80)} names a path or an address that another machine has "
+                f"written; add what it should be here to the command, as in {shown(key)}=..."
+            )
+
+
+def of_a_run(key: str) -> bool:
+    """Whether a field at the top of a config belongs to the run, not to one start of it."""
+    return key not in _OF_A_START and key != "defaults"
 
 
 def may_be_stored(key: str) -> bool:
@@ -202,6 +239,25 @@ def _is_place(name: str, value: Any) -> bool:
         return any(_is_place(name, item) for item in value)
     text = next(_texts(value), None)
     return text is not None and bool(_PLACES.fullmatch(name) or _LOOKS_LIKE_ONE.search(text))
+
+
+def _places(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Each text of a config that says where something is written or what is contacted, with its dotted key."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            if key or of_a_run(str(name)):
+                yield from _places(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _places(value, key)
+    elif isinstance(node, str) and node and _is_place(key.rpartition(".")[2], node):
+        yield key, node
+
+
+def _texts_of_conf() -> frozenset[str]:
+    """Every text in the package's own configs of runs."""
+    files = [file for file in conf_dir().rglob("*.yaml") if "hydra" not in file.parts]
+    return frozenset(text for file in files for text in _texts(yaml.safe_load(read_text(file))))
 
 
 def _digest(lines: Iterable[str]) -> str:

@@ -99,10 +99,12 @@ class Run:
         try:
             write_text(self.overrides, "".join(f"{line}\n" for line in lines), errors="surrogateescape")
             write_text(self.path / "environment.txt", environment())
-            write_text(self.config, _dump(config))
+            text = _dump(config)
+            write_text(self.config, text)
         except OSError as error:
             raise self._not_written(error) from error
         choices.note(lines)
+        choices.note([text])
 
     def _not_written(self, error: OSError) -> UserError:
         return UserError(f"run_dir={shown(self.path)} cannot be written ({error.strerror}); choose another folder")
@@ -205,7 +207,9 @@ class Run:
         Raises:
             UserError: they differ in something that a continuation may not change.
         """
-        stored, new = flatten(self.stored_config() or {}), flatten(config)
+        before = self.stored_config() or {}
+        # a field that came with a later version than the run has its default
+        stored, new = flatten(before), flatten({key: value for key, value in config.items() if key in before})
         changed = [
             f"{key}: {stored.get(key)} -> {new.get(key)}"
             for key in sorted(stored | new)
