@@ -87,3 +87,8 @@ def test_decisions_stand_in_the_order_of_the_rooms() -> None:
     sections = re.findall(r"^## (.+)$", (ROOT / "docs" / "decisions.md").read_text("utf-8"), re.MULTILINE)
     others = ["The order of the rooms", "Studies", "Tests and benchmarks", "Habits"]
     assert sections == [others[0], *(room for room in ROOMS if room in sections), *others[1:]]
+
+
+def test_contributors_are_told_the_rooms_in_their_order() -> None:
+    table = re.findall(r"^\| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+    assert table == ROOMS
