@@ -1,10 +1,13 @@
 """Runs notebooks and keeps what they show, without Jupyter.
 
     python docs/notebooks.py [<notebook> ...]
+    python docs/notebooks.py --check [<notebook> ...]
 
 Each notebook (default: all of ``docs/notebooks``) is run from top to bottom in a temporary folder and written back with
 what was printed and drawn, pictures as small PNGs. Of IPython's own syntax it knows lines that begin with ``!``, and
 passes over those that begin with ``%``.
+
+With ``--check`` nothing is run or written: it says what is wrong with the stored outputs, and the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ import matplotlib.pyplot as plt
 from PIL import Image
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
+#: a file of one machine: below a home, a temporary folder or a drive
+ABSOLUTE = re.compile(r"(?<![\w.:/])(?:/(?:home|root|Users|tmp|var|mnt|opt|work|content)/|[A-Z]:[\\/])[^\s\"']*")
 DPI, COLOURS = 80, 128
 
 
@@ -68,6 +73,30 @@ def execute(notebook: dict[str, Any], folder: Path) -> None:
             plt.close("all")
             cell["outputs"], cell["execution_count"] = _run("".join(cell["source"]), namespace, count), count
         plt.close("all")
+
+
+def faults(notebook: dict[str, Any]) -> list[str]:
+    """What is wrong with the stored outputs, in sentences; empty if nothing is.
+
+    The cells were run once from top to bottom, none failed, and neither sources nor texts name a file of one machine.
+    """
+    cells = code_cells(notebook)
+    counts = [cell["execution_count"] for cell in cells]
+    found = []
+    if counts != list(range(1, len(cells) + 1)):
+        found.append(f"cells were not run once from top to bottom: their counts are {counts}; run docs/notebooks.py")
+    for number, cell in enumerate(notebook["cells"], 1):
+        outputs = cell.get("outputs", [])
+        found += [f"cell {number} shows an error" for output in outputs if output["output_type"] == "error"]
+        texts = [cell["source"], *(text for output in outputs for text in _texts(output))]
+        paths = {path for text in texts for path in ABSOLUTE.findall("".join(text))}
+        found += [f"cell {number} names {path}, a file of one machine" for path in sorted(paths)]
+    return found
+
+
+def _texts(output: dict[str, Any]) -> list[list[str]]:
+    data = output.get("data", {})
+    return [output.get("text", []), *(lines for kind, lines in data.items() if kind.startswith("text/"))]
 
 
 @contextlib.contextmanager
@@ -115,13 +144,19 @@ def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", type=Path, nargs="*", help="files (default: all)")
+    parser.add_argument("--check", action="store_true", help="only say what is wrong with the stored outputs")
+    arguments = parser.parse_args()
+    paths = arguments.notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
+    if arguments.check:
+        found = [f"{path}: {fault}" for path in paths for fault in faults(json.loads(path.read_text("utf-8")))]
+        raise SystemExit("\n".join(found) or 0)
     mpl.use("agg")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    for path in parser.parse_args().notebooks or sorted(NOTEBOOKS.glob("*.ipynb")):
-        notebook = json.loads(path.read_text())
+    for path in paths:
+        notebook = json.loads(path.read_text("utf-8"))
         with tempfile.TemporaryDirectory() as folder:
             execute(notebook, Path(folder))
-        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", "utf-8")
         print(f"{path}, {path.stat().st_size / 1000:.0f} kB")
 
 

@@ -52,9 +52,9 @@ def test_is_a_notebook_of_format_4_5(path: Path) -> None:
 
 @each
 def test_is_committed_with_its_outputs_from_top_to_bottom(path: Path, notebooks: Any) -> None:
-    cells = notebooks.code_cells(json.loads(path.read_text()))
-    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
-    outputs = [output for cell in cells for output in cell["outputs"]]
+    notebook = json.loads(path.read_text())
+    assert notebooks.faults(notebook) == []
+    outputs = [output for cell in notebooks.code_cells(notebook) for output in cell["outputs"]]
     assert {output["output_type"] for output in outputs} <= {"stream", "display_data", "execute_result"}
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert path.stat().st_size <= LARGEST
@@ -88,6 +88,22 @@ def test_lines_of_ipython_become_python(notebooks: Any, tmp_path: Path) -> None:
     assert [cell["execution_count"] for cell in cells] == [1, 2, 3]
     assert cells[1]["outputs"] == [{"output_type": "stream", "name": "stdout", "text": ["42\n", "42\n"]}]
     assert cells[2]["outputs"][0]["data"] == {"text/plain": ["7"]}
+
+
+def test_what_is_wrong_with_outputs_is_said(notebooks: Any) -> None:
+    stream = {"output_type": "stream", "name": "stdout", "text": ["written to ", "/home/me/out.png\n"]}
+    figure = {"output_type": "display_data", "data": {"image/png": "/home/me", "text/plain": ["<Figure>"]}}
+    cells = [
+        {"cell_type": "markdown", "source": ["https://example.org/home/me, a/tmp/b and /tmp alone are fine"]},
+        {"cell_type": "code", "execution_count": 2, "source": ["x = 'C:\\\\data'"], "outputs": [stream, figure]},
+        {"cell_type": "code", "execution_count": 1, "source": ["y"], "outputs": [{"output_type": "error"}]},
+    ]
+    assert notebooks.faults({"cells": cells}) == [
+        "cells were not run once from top to bottom: their counts are [2, 1]; run docs/notebooks.py",
+        "cell 2 names /home/me/out.png, a file of one machine",
+        "cell 2 names C:\\\\data, a file of one machine",
+        "cell 3 shows an error",
+    ]
 
 
 def test_a_command_that_fails_is_not_passed_over(notebooks: Any, tmp_path: Path) -> None:

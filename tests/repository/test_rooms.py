@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,3 +81,14 @@ def test_tests_lie_in_the_rooms_of_what_they_test() -> None:
 def test_every_package_says_what_it_is() -> None:
     for folder in (PACKAGE, *(path for path in PACKAGE.rglob("*") if path.is_dir() and list(path.glob("*.py")))):
         assert ast.get_docstring(ast.parse(Path(folder / "__init__.py").read_text("utf-8"))), folder
+
+
+def test_decisions_stand_in_the_order_of_the_rooms() -> None:
+    sections = re.findall(r"^## (.+)$", (ROOT / "docs" / "decisions.md").read_text("utf-8"), re.MULTILINE)
+    others = ["The order of the rooms", "Studies", "Tests and benchmarks", "Habits"]
+    assert sections == [others[0], *(room for room in ROOMS if room in sections), *others[1:]]
+
+
+def test_contributors_are_told_the_rooms_in_their_order() -> None:
+    table = re.findall(r"^\| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+    assert table == ROOMS
