@@ -53,7 +53,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
         *("model=dcgan", "data=image_folder", "data.root=noise", "data.size=16", "data.storage=disk"),
         *("metrics=classifier", "metrics.extractor.weights=cifar10", "guard=rollback", *SCORES, *WIDTH),
     ),
-    "cgan": ("model=cgan", *DIGITS, *WIDTH, "latent=truncated_normal", "penalty=[r1,lecam]"),
+    "cgan": ("model=cgan", *DIGITS, *WIDTH, "latent=truncated_normal", "penalty=[r1,lecam]", "penalty.lecam.start=2"),
     "lsgan_packed": (
         *("model=lsgan", "discriminator=packed", *DIGITS),
         *("model.generator.width=8", "model.discriminator.network.width=8"),
