@@ -35,7 +35,7 @@ from tqdm import tqdm
 #: columns of ``metrics.csv`` that are times
 TIMES = ("seconds", "throughput/")
 #: differing values that are named, of each cell of the table
-NAMED = 5
+NAMED = 3
 
 
 @dataclass

@@ -92,7 +92,8 @@ class KeepHalf(Callback):
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         """Copies, once."""
         if trainer.global_step == HALF and not self.half.exists():
-            shutil.copytree(self.run, self.half)
+            # Pictures are written beside the training, and the name of one that is not whole yet may be gone any moment.
+            shutil.copytree(self.run, self.half, ignore=shutil.ignore_patterns("*.tmp"))
 
 
 def work(name: str, folder: Path, old: Path | None) -> None:
