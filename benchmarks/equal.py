@@ -141,17 +141,27 @@ PARTS: dict[str, Callable[[Path], Any]] = {
 
 def compare(old: Path, new: Path) -> dict[str, Comparison]:
     """The cells of a recipe's row."""
-    for folder in (old, new):
-        if (error := folder / "error.txt").exists():
-            return {"weights": Comparison(1, [f"{folder.parent.name} fails\n{error.read_text('utf-8')}"])}
+    failed = failure(old / "error.txt") or failure(new / "error.txt")
+    if failed:
+        return {"weights": failed}
     row = {name: compared(part(old / "run"), part(new / "run")) for name, part in PARTS.items()}
-    went_on = Comparison()
+    return {**row, "goes on": failure(new / "error_going_on.txt") or went_on(old / "run", new / "gone_on")}
+
+
+def failure(file: Path) -> Comparison | None:
+    """What the error in ``file`` makes of a cell; None where there is none."""
+    return Comparison(1, [f"{file.parent}\n{file.read_text('utf-8')}"]) if file.exists() else None
+
+
+def went_on(old: Path, new: Path) -> Comparison:
+    """Of the ends of two runs, the second of which was interrupted: all that training makes."""
+    result = Comparison()
     for name in ("weights", "averages", "optimizers", "log"):
-        one = compared(PARTS[name](old / "run"), PARTS[name](new / "gone_on"))
-        went_on.count += one.count
-        went_on.differing += one.differing
-        went_on.renamed += one.renamed
-    return {**row, "goes on": went_on}
+        part = compared(PARTS[name](old), PARTS[name](new))
+        result.count += part.count
+        result.differing += part.differing
+        result.renamed += part.renamed
+    return result
 
 
 def work(tree: Path, folder: Path, only: Sequence[str], *more: str) -> Iterator[str]:

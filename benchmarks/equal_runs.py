@@ -4,8 +4,8 @@
 
 Each recipe gets a folder: ``run``, the run folder; ``half``, a copy of it as it was half way; ``samples.npy``,
 ``evaluation.json``; and, where OLD is the FOLDER of another start, ``gone_on``, a run that went on from the half of
-that one. What fails is written to ``error.txt``. Of the package it calls only what the README promises
-(`adversaria.train`, `adversaria.load` and ``evaluate.py``), so that it fits every version.
+that one. What fails is written to ``error.txt`` or ``error_going_on.txt``. Of the package it calls only what the
+README promises (`adversaria.train`, `adversaria.load` and ``evaluate.py``), so that it fits every version.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import runpy
 import shutil
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,21 +94,29 @@ class KeepHalf(Callback):
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         """Copies, once."""
         if trainer.global_step == HALF and not self.half.exists():
-            # Pictures are written beside the training, and the name of one that is not whole yet may be gone any moment.
+            # Pictures are written beside the training: a file that is not whole yet may be gone any moment.
             shutil.copytree(self.run, self.half, ignore=shutil.ignore_patterns("*.tmp"))
 
 
-def work(name: str, folder: Path, old: Path | None) -> None:
-    """One recipe, in ``folder``; ``old`` is its folder of the other start."""
+def work(name: str, folder: Path) -> None:
+    """Trains, samples and scores one recipe in ``folder``."""
     run = folder / "run"
-    overrides = (*SHORT, "~callbacks.progress", *RECIPES[name])
+    overrides = overrides_of(name)
     adversaria.train(*overrides, run_dir=run, callbacks=[KeepHalf(run, folder / "half")])
     np.save(folder / "samples.npy", adversaria.load(run).sample(64, seed=0).numpy())
     if any("metrics.count" in override for override in overrides):
         evaluate(f"checkpoint={run}", f"out={folder / 'evaluation.json'}")
-    if old is not None:
-        shutil.copytree(old / "half", folder / "gone_on")
-        adversaria.train(*overrides, run_dir=folder / "gone_on")
+
+
+def go_on(name: str, folder: Path, half: Path) -> None:
+    """Goes on in ``folder`` from the run ``half`` of another start."""
+    shutil.copytree(half, folder / "gone_on")
+    adversaria.train(*overrides_of(name), run_dir=folder / "gone_on")
+
+
+def overrides_of(name: str) -> tuple[str, ...]:
+    """All that make a recipe's run."""
+    return (*SHORT, "~callbacks.progress", *RECIPES[name])
 
 
 def evaluate(*overrides: str) -> None:
@@ -130,6 +140,15 @@ def write_noise(root: Path) -> None:
             Image.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(file)
 
 
+@contextmanager
+def noted(file: Path) -> Iterator[None]:
+    """Writes an error to ``file``; everything else is to be compared all the same."""
+    try:
+        yield
+    except Exception:
+        file.write_text(traceback.format_exc(), "utf-8")
+
+
 def main() -> None:
     """Works through the recipes and prints a line when one is done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -143,10 +162,11 @@ def main() -> None:
     for name in options.only:
         folder = options.folder / name
         folder.mkdir(parents=True)
-        try:
-            work(name, folder, options.old and options.old / name)
-        except Exception:  # the other recipes are to be compared all the same
-            (folder / "error.txt").write_text(traceback.format_exc(), "utf-8")
+        with noted(folder / "error.txt"):
+            work(name, folder)
+        if options.old is not None:
+            with noted(folder / "error_going_on.txt"):
+                go_on(name, folder, options.old / name / "half")
         print(f"done {name}", flush=True)
 
 
