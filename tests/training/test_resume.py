@@ -44,6 +44,8 @@ STATEFUL = (
     "model.discriminator.channel_max=8",
     "metrics=none",
 )
+#: in float64, which a detour through float32 would round
+DOUBLE = ("model=dirac",)
 COMMON = (
     "trainer.accelerator=cpu",
     "trainer.max_steps=40",
@@ -94,6 +96,7 @@ def assert_same_end(a: Run, b: Run) -> None:
         *itertools.product([POINTS, IMAGES], [1, 5], ["device", "disk"]),
         (STATEFUL, 1, "device"),
         (STATEFUL, 2, "device"),
+        (DOUBLE, 1, "device"),
     ],
     ids=lambda value: value[0].split("=")[1] if isinstance(value, tuple) else str(value),
 )
