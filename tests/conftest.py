@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from PIL import Image
@@ -78,6 +81,35 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.undo()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _configs_are_read_once() -> Iterator[None]:
+    """Hydra parses all its YAML files for each command; a process of the tests parses a file when it has changed."""
+    known: dict[tuple[Any, ...], Any] = {}
+    load = ConfigRepository.load_config
+
+    def load_config(self: ConfigRepository, config_path: str) -> Any:
+        name = config_path if config_path.endswith((".yaml", ".yml")) else f"{config_path}.yaml"
+        files = [Path(source.path, name) for source in self.sources if source.scheme() == "file"]
+        key = (config_path, *(source.path for source in self.sources), *map(_state, files))
+        if key not in known:
+            known[key] = load(self, config_path)
+        return copy.deepcopy(known[key])
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(ConfigRepository, "load_config", load_config)
+    yield
+    patch.undo()
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """What changes when a file does; None where there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
 @pytest.fixture(autouse=True)
 def _clean_state() -> Iterator[None]:
     torch.manual_seed(0)
@@ -94,8 +126,15 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def config_of(*overrides: str, name: str = "train", folder: Path | None = None) -> dict[str, Any]:
     """The resolved config of a command line."""
+    if folder is not None:  # whose files a test may change
+        return _composed.__wrapped__(overrides, name, folder)
+    return copy.deepcopy(_composed(overrides, name, conf_dir()))
+
+
+@functools.cache
+def _composed(overrides: tuple[str, ...], name: str, folder: Path) -> dict[str, Any]:
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(folder or conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(folder), version_base="1.3"):
         return OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
 
 

@@ -134,3 +134,25 @@ def test_ratios_are_medians_and_segments_whole_periods(benchmark_module: Callabl
     assert pairs.seconds_per_step() == (0.3, 0.1)
     assert turns.segment_length(100, 0.5, 16) == 48
     assert turns.segment_length(1, 0.5, 16) == 16
+
+
+def test_what_differs_between_two_checkouts_is_named(benchmark_module: Callable[[str], Any]) -> None:
+    compared = benchmark_module("equal").compared
+    old = {"a": torch.tensor([1.0, float("nan")]), "rows": [{"loss": "0.5"}, {"loss": "nan"}], "none": None}
+    assert str(compared(old, dict(old))) == "equal"
+    assert str(compared([], {})) == ""
+    renamed = compared(old, {"b": old["a"].clone(), "rows": old["rows"], "none": None})
+    assert str(renamed) == "equal (1 renamed)"
+    assert str(compared(old, {"b": old["a"] + 1e-7, "rows": old["rows"], "none": None})) == "**1 of 4 differ**"
+    for other in (
+        {**old, "a": torch.tensor([-1.0, float("nan")])},
+        {**old, "a": old["a"].double()},
+        {**old, "a": old["a"].view(2, 1)},
+        {**old, "rows": [{"loss": "0.5"}, {"loss": "0.50"}]},
+        {**old, "none": 0},
+        {**old, "more": old["a"]},
+        {"a": old["a"], "rows": old["rows"]},
+    ):
+        assert len(compared(old, other).differing) == len(compared(other, old).differing) == 1
+    zeros = compared({"x": torch.tensor(0.0)}, {"x": torch.tensor(-0.0)})
+    assert zeros.differing == ["x: by up to 0"]

@@ -134,6 +134,8 @@ def train(experiment: Experiment, run: Run) -> Plain:
 def _fit(trainer: Trainer, experiment: Experiment, run: Run, resume: int) -> tuple[str, Finding | str | None]:
     """Trains from the last checkpoint, if there is one; how it ended, and what failed or what stopped it."""
     path = str(run.last) if run.last.is_file() else None
+    # Lightning converts weights after it has restored them, which rounds those of a float64 checkpoint to float32.
+    trainer.precision_plugin.convert_module(experiment.system)
     try:
         trainer.fit(experiment.system, datamodule=experiment.data, ckpt_path=path, weights_only=True)
     except Stopped as stopped:
