@@ -120,7 +120,7 @@ def train(experiment: Experiment, run: Run) -> Plain:
                     experiment.metrics.prepare(experiment.data, device)
                 cost.reset_peak_memory(device)
             if (checkpoint := callback_of(trainer, Checkpoint)) is not None:
-                checkpoint.deadline, checkpoint.signals = deadline, signals
+                checkpoint.stop_on(signals, deadline)
             status, cause = _fit(trainer, experiment, run, resume)
             if not isinstance(cause, Finding) or not roll_back(trainer, run, cause):
                 return _result(status, cause, trainer, experiment, run)
