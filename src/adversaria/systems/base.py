@@ -186,6 +186,20 @@ class SteppedModule(LightningModule):
                 "__init__, or correct network_names and sampler_name"
             ) from error
 
+    def optimizers_by_role(self) -> dict[str, Optimizer]:
+        """The optimizers of the networks in `network_names`, by their roles.
+
+        Raises:
+            UserError: there are more or fewer than networks.
+        """
+        optimizers: list[Optimizer] = self.trainer.optimizers
+        if len(optimizers) != len(self.network_names):
+            raise UserError(
+                f"{type(self).__name__} has {len(optimizers)} optimizers for the networks "
+                f"{', '.join(self.network_names)}; give one for each in configure_optimizers, in this order"
+            )
+        return dict(zip(self.network_names, optimizers, strict=True))
+
     @property
     def game(self) -> Game | None:
         """What D plays against G, for what is measured of D and its loss; None: a system without D."""
@@ -237,11 +251,6 @@ class SteppedModule(LightningModule):
         Else their rounds of hooks would cost a small model a tenth of its step.
         """
         self._check_restored()
-        if len(self.trainer.optimizers) != len(self.network_names):
-            raise UserError(
-                f"{type(self).__name__} has {len(self.trainer.optimizers)} optimizers for the networks "
-                f"{', '.join(self.network_names)}; configure_optimizers gives one for each, in this order"
-            )
         self.clock.start()
         self.begun = True
         backward = self._listeners("on_before_backward") + self._listeners("on_after_backward")
