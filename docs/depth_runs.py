@@ -57,7 +57,7 @@ class Profiles(Callback):
     def on_train_start(self, trainer: Any, module: Any) -> None:
         """Listens to both optimizers; Lightning's own hook comes before the clipping."""
         for name, optimizer in zip(NETWORKS, trainer.optimizers, strict=True):
-            network = getattr(module, name)
+            network = module.networks[name]
             errors = self.errors[name]
             for layer in sizes(network):
                 self.hooks[name].append(network.get_submodule(layer).register_forward_hook(_keep_error(errors, layer)))
@@ -124,4 +124,4 @@ def measure(overrides: tuple[str, ...], updates: int) -> dict[str, Profile]:
     experiment.callbacks.append(profiles)
     with tempfile.TemporaryDirectory() as folder:
         train(experiment, Run(Path(folder)))
-    return {name: profiles.profile(name, getattr(experiment.system, name)) for name in NETWORKS}
+    return {name: profiles.profile(name, experiment.system.networks[name]) for name in NETWORKS}

@@ -8,6 +8,7 @@ import pkgutil
 import shutil
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -21,6 +22,7 @@ from adversaria.config.schema import describe, fits, signature
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import AtLeast, Between, Length, Range
 from adversaria.core.schedules import Ramp, Weight
+from adversaria.health import Detector
 from adversaria.training.experiment import trainer_node
 
 BAD: tuple[Any, ...] = (math.nan, math.inf, -1, "word", None, [1])
@@ -28,6 +30,13 @@ BAD: tuple[Any, ...] = (math.nan, math.inf, -1, "word", None, [1])
 ANY_SIGN = {"start", "end", "target", "real_target", "fake_target", "psi", "theta", "p"}
 #: -1 stands for all devices of the machine
 ALL_DEVICES = "trainer.devices"
+
+
+@dataclass(frozen=True)
+class Mine(Detector):
+    """A user's own."""
+
+    threshold: float = 1.0
 
 
 class Field(typing.NamedTuple):
@@ -254,3 +263,9 @@ def test_bad_values_end_to_end(
                 shutil.rmtree(tmp_path / "run")
     print(f"{len(kinds)} kinds of fields end to end: {refused} values refused, {trained} trained")
     assert refused > trained
+
+
+def test_inherited_fields_of_a_dataclass_are_checked_by_the_names_of_the_module_that_declares_them() -> None:
+    assert "Count" not in globals()  # which is what `patience` is annotated with there
+    assert signature(Mine)[1]["patience"] == typing.get_type_hints(Detector, include_extras=True)["patience"]
+    assert signature(Mine)[1]["threshold"] is float

@@ -19,6 +19,7 @@ from adversaria.health import (
     NotFinite,
     ScoreDegrades,
     VanishingGradients,
+    networks_of,
 )
 
 ALL = [
@@ -78,11 +79,16 @@ def test_thresholds(detector: Any, sick: dict[str, float], well: dict[str, float
     assert detector.symptom(reading(**well), []) is None
 
 
+def values_of(kind: type) -> list[str]:
+    """What a detector needs, of a network that it cannot know by name."""
+    return [name.replace("*", "encoder") for name in kind.needs]  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("kind", ALL)
 def test_a_reading_without_its_values_is_passed_over(kind: type) -> None:
     detector = kind()
     assert not detector.judges(reading(loss__generator=1.0))
-    for name in kind.needs:  # type: ignore[attr-defined]
+    for name in values_of(kind):
         alone = {"step": 1000.0, name: 0.5}  # any one of them must do
         assert detector.judges(alone)
         detector.symptom(alone, [])  # and no other may be asked for
@@ -91,7 +97,7 @@ def test_a_reading_without_its_values_is_passed_over(kind: type) -> None:
 @pytest.mark.parametrize("kind", ALL)
 def test_nothing_is_judged_before_its_time(kind: type) -> None:
     detector = kind(after=500)
-    name = kind.needs[0]  # type: ignore[attr-defined]
+    name = values_of(kind)[0]
     assert not detector.judges({"step": 499.0, name: 1.0})
     assert detector.judges({"step": 500.0, name: 1.0})
 
@@ -99,7 +105,7 @@ def test_nothing_is_judged_before_its_time(kind: type) -> None:
 @pytest.mark.parametrize("kind", ALL)
 def test_each_says_what_it_is_and_what_helps_and_wants_patience(kind: type) -> None:
     assert len(kind.explanation) > 20  # type: ignore[attr-defined]
-    assert len(kind.remedy) > 20  # type: ignore[attr-defined]
+    assert len(kind.advice) > 20  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="patience=0"):
         kind(patience=0)
 
@@ -117,7 +123,18 @@ def test_a_spread_falls_from_its_best_but_not_from_an_outlier() -> None:
     assert steps_found(detector, series("diversity/spread", 0.05, 0.04, 0.06)) == []  # it never rose
 
 
-@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_what_speaks_of_a_discriminator_applies_where_one_is() -> None:
+    about_d = {kind for kind in ALL if not kind().applies_to({"generator", "encoder"})}  # type: ignore[abstract]
+    assert about_d == {DiscriminatorWon, DiscriminatorOverfits}
+    assert all(kind().applies_to({"encoder", "generator", "discriminator"}) for kind in ALL)  # type: ignore[abstract]
+
+
+def test_networks_are_known_by_what_is_logged_of_them() -> None:
+    names = ["gradient_profile/b_ratio", "gradient_profile/a/00_first", "rate/c", "loss/d", "gradient_norm_clipped/e"]
+    assert networks_of(names) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator", "encoder"])
 def test_a_spike_is_measured_against_the_oldest_readings(network: str) -> None:
     detector = ExplodingGradients(factor=10, oldest=3)
     name = f"gradient_peak/{network}"

@@ -6,19 +6,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adversaria.health import Examination, ExplodingGradients, Finding, GeneratorCollapse, NotFinite, Reading
+from adversaria.health import Detector, Examination, ExplodingGradients, Finding, GeneratorCollapse, NotFinite, Reading
 
 
 @dataclass(frozen=True)
-class Above:
+class Above(Detector):
     """Sees a symptom where ``value`` is above 1."""
 
-    patience: int = 1
-    explanation: str = "what it is"
-    remedy: str = "what helps"
-
-    def judges(self, reading: Reading) -> bool:
-        return "value" in reading
+    explanation = "what it is"
+    advice = "what helps"
+    needs = ("value",)
 
     def symptom(self, reading: Reading, earlier: Sequence[Reading]) -> str | None:
         return f"value {reading['value']:g}, {len(earlier)} before" if reading["value"] > 1 else None
@@ -75,7 +72,7 @@ def test_findings_from_elsewhere_are_kept_once_and_only_of_known_detectors() -> 
     assert found(examination, steps(2)) == []
 
 
-def test_words_name_detector_step_evidence_explanation_and_remedy() -> None:
+def test_words_name_detector_step_evidence_explanation_and_advice() -> None:
     examination = Examination({"above": Above()})
     [finding] = found(examination, steps(3))
     words = examination.in_words(finding)

@@ -15,7 +15,7 @@ from adversaria.cli.inprocess import compose
 from adversaria.config.plain import conf_dir
 from adversaria.core.errors import UserError
 from adversaria.training import compilation
-from adversaria.training.compilation import compiled_passes
+from adversaria.training.compilation import compiled_forwards
 from adversaria.training.experiment import build_experiment
 
 SMALL = (
@@ -74,14 +74,14 @@ def test_weights_and_the_networks_themselves_stay(tmp_path: Path) -> None:
     before = set(system.state_dict())
     generator = system.generator
     limit = torch._dynamo.config.recompile_limit
-    with compiled_passes(system, True, torch.device("cpu")) as compiled:
+    with compiled_forwards(system, True, torch.device("cpu")) as compiled:
         assert compiled
-        assert system.passes["generator"] is not generator
+        assert system.forwards["generator"] is not generator
         assert set(system.state_dict()) == before
         assert system.generator is generator
         z = generator.sample_latent(4)
-        torch.testing.assert_close(system.passes["generator"](z, None), generator(z, None))
-    assert system.passes["generator"] is generator
+        torch.testing.assert_close(system.forwards["generator"](z, None), generator(z, None))
+    assert system.forwards["generator"] is generator
     assert torch._dynamo.config.recompile_limit == limit
 
 
@@ -94,11 +94,14 @@ def test_every_recipe_compiles_as_a_whole(model: str) -> None:
     plain = copy.deepcopy(system)
     labels = torch.arange(4) if system.conditional else None
     torch.manual_seed(0)
-    inputs = {name: torch.randn(4, 3, 32, 32) for name in system.passes}
+    inputs = {name: torch.randn(4, 3, 32, 32) for name in system.forwards}
     inputs["generator"] = system.generator.sample_latent(4)
     torch._dynamo.utils.counters.clear()
-    with compiled_passes(system, True, torch.device("cpu")), torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
-        for name, compiled in system.passes.items():
+    with (
+        compiled_forwards(system, True, torch.device("cpu")),
+        torch.autocast("cpu", torch.bfloat16, cache_enabled=False),
+    ):
+        for name, compiled in system.forwards.items():
             ours = gradient_of(compiled, getattr(system, name), inputs[name], labels)
             theirs = gradient_of(getattr(plain, name), getattr(plain, name), inputs[name], labels)
             assert (ours - theirs).norm() < 0.03 * theirs.norm()
@@ -120,11 +123,11 @@ def gradient_of(call: Any, network: torch.nn.Module, x: torch.Tensor, labels: to
 def test_choices() -> None:
     cpu = torch.device("cpu")
     experiment = build_experiment(compose(*SMALL, "model=dcgan"))
-    before = dict(experiment.system.passes)
+    before = dict(experiment.system.forwards)
     for choice in ("auto", False):
-        with compiled_passes(experiment.system, choice, cpu) as compiled:
+        with compiled_forwards(experiment.system, choice, cpu) as compiled:
             assert not compiled
-            assert experiment.system.passes == before
+            assert experiment.system.forwards == before
     with pytest.raises(UserError, match="compile=fast is not true or false or one of auto, reduce-overhead"):
         build_experiment(compose(*SMALL, "compile=fast"))
 

@@ -72,7 +72,9 @@ FOREIGN: Mapping[tuple[str, str], Any] = {
 @functools.cache
 def signature(target: Callable[..., Any]) -> tuple[Mapping[str, inspect.Parameter], Mapping[str, Any]]:
     """Parameters by name without ``self``, and what they are annotated with, as far as that can be known."""
-    function = target.__init__ if inspect.isclass(target) else target
+    # The annotations of a dataclass's inherited fields are names of the modules that declare them, not of its own.
+    declared = inspect.isclass(target) and "__dataclass_fields__" in vars(target)
+    function = target.__init__ if inspect.isclass(target) and not declared else target
     try:
         parameters = dict(inspect.signature(target).parameters)
     except (TypeError, ValueError):

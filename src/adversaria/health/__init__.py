@@ -9,7 +9,7 @@ from adversaria.health.detectors import (
     ScoreDegrades,
     VanishingGradients,
 )
-from adversaria.health.examination import Detector, Examination, Finding, Reading
+from adversaria.health.examination import Detector, Examination, Finding, Reading, networks_of
 from adversaria.health.layers import gradient_profile, singular_values, weight_layers
 from adversaria.health.probe import Probe
 
@@ -27,6 +27,7 @@ __all__ = [
     "ScoreDegrades",
     "VanishingGradients",
     "gradient_profile",
+    "networks_of",
     "singular_values",
     "weight_layers",
 ]

@@ -1,4 +1,4 @@
-"""The ways in which a GAN fails, each with its symptom, its explanation and its remedy.
+"""The ways in which a GAN fails, each with its symptom, its explanation and advice.
 
 A symptom is a function of what was measured and of earlier readings; thresholds are arguments, set in
 `conf/callbacks/health.yaml`.
@@ -12,46 +12,18 @@ from dataclasses import dataclass
 from statistics import median
 from typing import ClassVar
 
-from adversaria.core.errors import UserError
-from adversaria.core.ranges import Amount, Count, NonNegative, Positive, Share
-from adversaria.health.examination import Reading
-
-NETWORKS = ("discriminator", "generator")
+from adversaria.core.ranges import Count, NonNegative, Positive, Share
+from adversaria.health.examination import Detector, Reading, networks_of
 
 
 @dataclass(frozen=True)
-class _Symptom:
-    """What all detectors have in common.
-
-    Args:
-        patience: readings in a row that must show the symptom, 1 or more.
-        after: generator updates before which nothing is judged: networks that were just made look sick.
-    """
-
-    patience: Count = 1
-    after: Amount = 0
-
-    explanation: ClassVar[str] = ""
-    remedy: ClassVar[str] = ""
-    needs: ClassVar[tuple[str, ...]] = ()
-
-    def __post_init__(self) -> None:
-        if self.patience < 1:
-            raise UserError(f"patience={self.patience} of a detector must be 1 or more readings")
-
-    def judges(self, reading: Reading) -> bool:
-        """See `Detector`."""
-        return reading["step"] >= self.after and any(name in reading for name in self.needs)
-
-
-@dataclass(frozen=True)
-class DiscriminatorWon(_Symptom):
+class DiscriminatorWon(Detector):
     """D has nothing left to learn: its loss is saturated (see `adversaria.health.probe.signals`).
 
     What G's loss still says is no symptom: it is silent where D is beaten too, if it saturates on that side.
 
     Args:
-        patience, after: see `_Symptom`.
+        patience, after: see `Detector`.
         d_signal: share of what an undecided D gets, below which D has won.
     """
 
@@ -61,11 +33,12 @@ class DiscriminatorWon(_Symptom):
         "D tells reals from fakes without a doubt: its loss is saturated, its gradient says little about where better "
         "samples lie, and G learns slowly or not at all"
     )
-    remedy: ClassVar[str] = (
+    advice: ClassVar[str] = (
         "slow D down (a lower optim.discriminator.lr, optim.n_critic=1), make its task smooth (penalty=r1, "
         "penalty=gradient_penalty or penalty=spectral_norm), or show it augmented samples (augment=ada)"
     )
     needs: ClassVar[tuple[str, ...]] = ("health/d_signal",)
+    roles: ClassVar[tuple[str, ...]] = ("discriminator",)
 
     def symptom(self, reading: Reading, earlier: Sequence[Reading]) -> str | None:
         """See `Detector`."""
@@ -76,11 +49,11 @@ class DiscriminatorWon(_Symptom):
 
 
 @dataclass(frozen=True)
-class GeneratorCollapse(_Symptom):
+class GeneratorCollapse(Detector):
     """Samples of different latents are alike.
 
     Args:
-        patience, after: see `_Symptom`.
+        patience, after: see `Detector`.
         spread: mean distance of two fakes as a share of that of two reals, below which they are all the same.
         fall: the same as a share of the largest one so far, or of that of two reals where fakes lay further apart.
     """
@@ -92,7 +65,7 @@ class GeneratorCollapse(_Symptom):
         "samples of different latents are almost the same: G puts all of its mass where D is wrong at the moment, and "
         "D, who judges samples one by one, cannot tell it to vary"
     )
-    remedy: ClassVar[str] = (
+    advice: ClassVar[str] = (
         "regularise D so that it cannot chase a single point (penalty=r1 or penalty=[r1,r2], "
         "loss=relativistic_pairing), let it see several samples at a time (discriminator=packed), lower both rates, or "
         "raise data.batch_size"
@@ -114,14 +87,14 @@ class GeneratorCollapse(_Symptom):
 
 
 @dataclass(frozen=True)
-class ExplodingGradients(_Symptom):
+class ExplodingGradients(Detector):
     """The largest gradient norm since the last reading, against what it was some readings ago.
 
     A single spike rises far above it, and so does a norm that grows without bound from reading to reading. That it
     grows tenfold or more while D learns is usual.
 
     Args:
-        patience, after: see `_Symptom`.
+        patience, after: see `Detector`.
         factor: times the earlier norm that is too much.
         within: the last readings that are looked at.
         oldest: so many of them, the first, have the earlier norm as their median; nothing is judged before there are as
@@ -136,16 +109,16 @@ class ExplodingGradients(_Symptom):
         "a gradient many times the usual one: a single such step can undo thousands, and Adam's second moment, which "
         "remembers it, then stalls the network"
     )
-    remedy: ClassVar[str] = (
+    advice: ClassVar[str] = (
         "clip the gradients (optim.clip_norm=1), lower the rates, bound D's slope (penalty=gradient_penalty, "
         "penalty=r1 or penalty=spectral_norm; weight clipping for a Wasserstein loss without a penalty), or start "
         "slowly (optim.schedule.warmup=1000)"
     )
-    needs: ClassVar[tuple[str, ...]] = tuple(f"gradient_peak/{name}" for name in NETWORKS)
+    needs: ClassVar[tuple[str, ...]] = ("gradient_peak/*",)
 
     def symptom(self, reading: Reading, earlier: Sequence[Reading]) -> str | None:
         """See `Detector`."""
-        for network in NETWORKS:
+        for network in networks_of(reading):
             name = f"gradient_peak/{network}"
             before = [r[name] for r in earlier if math.isfinite(r.get(name, math.nan))]
             if name not in reading or len(before) < self.oldest:
@@ -160,14 +133,14 @@ class ExplodingGradients(_Symptom):
 
 
 @dataclass(frozen=True)
-class VanishingGradients(_Symptom):
+class VanishingGradients(Detector):
     """Along the depth of a network the gradient dies out, or nothing of it reaches the network at all.
 
     A quarter of the layers may have any gradient: gates that begin closed, such as that of self-attention, leave those
     behind them without one for a while.
 
     Args:
-        patience, after: see `_Symptom`.
+        patience, after: see `Detector`.
         ratio: of the lower quartile of the layers' gradient norms to the largest of them.
         norm: of the whole gradient, the largest since the last reading. Less than Adam's epsilon moves nothing.
     """
@@ -179,18 +152,15 @@ class VanishingGradients(_Symptom):
         "the gradient of some layers is a vanishing share of that of others: it shrinks from layer to layer on its way "
         "through the network, and those it does not reach stay as they were made"
     )
-    remedy: ClassVar[str] = (
+    advice: ClassVar[str] = (
         "give the gradient a short way (residual blocks: generator=residual_mlp, model.generator.residual_blocks=1), "
         "normalise (model.generator.norm=batch), use activations that do not saturate, or fewer layers"
     )
-    needs: ClassVar[tuple[str, ...]] = (
-        *(f"gradient_profile/{name}_ratio" for name in NETWORKS),
-        *(f"gradient_peak/{name}" for name in NETWORKS),
-    )
+    needs: ClassVar[tuple[str, ...]] = ("gradient_profile/*", "gradient_peak/*")
 
     def symptom(self, reading: Reading, earlier: Sequence[Reading]) -> str | None:
         """See `Detector`."""
-        for network in NETWORKS:
+        for network in networks_of(reading):
             peak = reading.get(f"gradient_peak/{network}", math.inf)
             if peak < self.norm:
                 return f"the largest gradient norm of the {network} was {peak:.2g} (alarm below {self.norm:g})"
@@ -204,13 +174,13 @@ class VanishingGradients(_Symptom):
 
 
 @dataclass(frozen=True)
-class DiscriminatorOverfits(_Symptom):
+class DiscriminatorOverfits(Detector):
     """D knows its training images by heart; to be seen with held-out reals alone.
 
     Without them an overfitting D looks like one that has an easy task: E[sign D(real)] is near 1 for both.
 
     Args:
-        patience, after: see `_Symptom`.
+        patience, after: see `Detector`.
         overfitting: r_v, the share of the gap between reals and fakes that held-out reals lie below training reals.
         separation: that gap over the standard deviations of both, added up: where it is less D tells them hardly apart,
             and r_v is noise over noise.
@@ -223,10 +193,11 @@ class DiscriminatorOverfits(_Symptom):
         "D takes reals that it was not trained on for fakes: it has learnt the training images by heart, and what it "
         "tells G leads to them or nowhere"
     )
-    remedy: ClassVar[str] = (
+    advice: ClassVar[str] = (
         "augment what D sees (augment=ada or augment=diffaugment), get more data, make D smaller, or stop at best.ckpt"
     )
     needs: ClassVar[tuple[str, ...]] = ("health/overfitting",)
+    roles: ClassVar[tuple[str, ...]] = ("discriminator",)
 
     def symptom(self, reading: Reading, earlier: Sequence[Reading]) -> str | None:
         """See `Detector`."""
@@ -245,18 +216,18 @@ class DiscriminatorOverfits(_Symptom):
 
 
 @dataclass(frozen=True)
-class ScoreDegrades(_Symptom):
+class ScoreDegrades(Detector):
     """The monitored score is far from its best.
 
     Args:
-        patience, after: see `_Symptom`; readings here are evaluations.
+        patience, after: see `Detector`; readings here are evaluations.
         factor: times the best that is too much (for a score to be maximised: the best over it).
     """
 
     factor: Positive = 2.0
 
     explanation: ClassVar[str] = "the score gets worse from evaluation to evaluation: the run has passed its best"
-    remedy: ClassVar[str] = (
+    advice: ClassVar[str] = (
         "take best.ckpt, let the rates fall towards the end (schedule=linear or schedule=cosine), average over longer "
         "(callbacks.ema.half_life), or look at what else the doctor found"
     )
@@ -271,19 +242,19 @@ class ScoreDegrades(_Symptom):
 
 
 @dataclass(frozen=True)
-class NotFinite(_Symptom):
+class NotFinite(Detector):
     """NaN or infinity."""
 
     explanation: ClassVar[str] = "a loss, gradient or weight became NaN or infinite, and every later one with it"
-    remedy: ClassVar[str] = (
+    advice: ClassVar[str] = (
         "lower the rates, clip the gradients (optim.clip_norm=1), use trainer.precision=bf16-mixed or 32-true instead "
         "of 16-mixed, or look for it with trainer.detect_anomaly=true"
     )
-    needs: ClassVar[tuple[str, ...]] = tuple(f"nonfinite_share/{name}" for name in NETWORKS)
+    needs: ClassVar[tuple[str, ...]] = ("nonfinite_share/*",)
 
     def symptom(self, reading: Reading, earlier: Sequence[Reading]) -> str | None:
         """See `Detector`."""
-        for network in NETWORKS:
+        for network in networks_of(reading):
             share = reading.get(f"nonfinite_share/{network}", 0.0)
             peak = reading.get(f"gradient_peak/{network}", 0.0)
             if share > 0 or not math.isfinite(peak):

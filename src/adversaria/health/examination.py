@@ -2,34 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
+
+from adversaria.core.errors import UserError
+from adversaria.core.ranges import Amount, Count
 
 #: the measured values of one step by name, ``step`` among them; what was not measured is missing
 Reading = Mapping[str, float]
 
 
-class Detector(Protocol):
-    """Knows one way in which a GAN fails.
+#: what is logged of each network: its role follows
+_OF_NETWORKS = (
+    *("gradient_norm/", "gradient_peak/", "gradient_profile/", "nonfinite_share/"),
+    *("rate/", "singular_value/", "update_ratio/"),
+)
+
+
+def networks_of(names: Iterable[str]) -> list[str]:
+    """The roles of the networks that values of these ``names`` belong to, in alphabetical order."""
+    return sorted({name.split("/")[1].removesuffix("_ratio") for name in names if name.startswith(_OF_NETWORKS)})
+
+
+@dataclass(frozen=True)
+class Detector(ABC):
+    """Knows one way in which a training fails.
+
+    Its fields are its thresholds; they are numbers, and stand in the config.
+
+    Args:
+        patience: after how many readings in a row with a symptom it is found, 1 or more.
+        after: generator updates before which nothing is judged: networks that were just made look sick.
 
     Attributes:
-        patience: after how many readings in a row with a symptom it is found.
         explanation: what it is, in a sentence or two.
-        remedy: what to change.
+        advice: what to change.
+        needs: names of values of which a reading must have one; ``gradient_peak/*`` stands for those of any network.
+        roles: of the networks that it speaks of; a system without one of them is not shown to it.
+
+    Raises:
+        UserError: ``patience`` is below 1.
     """
 
-    patience: int
-    explanation: str
-    remedy: str
+    patience: Count = 1
+    after: Amount = 0
 
+    explanation: ClassVar[str] = ""
+    advice: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
+    roles: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise UserError(f"patience={self.patience} of a detector must be 1 or more readings")
+
+    @abstractmethod
     def symptom(self, reading: Reading, earlier: Sequence[Reading]) -> str | None:
         """The evidence in words if ``reading`` shows it, else None; ``earlier`` readings, the oldest first."""
-        ...
 
     def judges(self, reading: Reading) -> bool:
         """Whether ``reading`` has the values that it needs; another one is passed over."""
-        ...
+        return reading["step"] >= self.after and any(_has(reading, need) for need in self.needs)
+
+    def applies_to(self, roles: Collection[str]) -> bool:
+        """Whether it has something to say of a system whose networks have these roles."""
+        return set(self.roles) <= set(roles)
+
+
+def _has(reading: Reading, need: str) -> bool:
+    if not need.endswith("*"):
+        return need in reading
+    return any(name.startswith(need[:-1]) for name in reading)
 
 
 @dataclass(frozen=True)
@@ -87,7 +132,7 @@ class Examination:
         return (
             f"{finding.detector} after {finding.step} generator updates: {finding.evidence}\n"
             f"  what it is: {detector.explanation}\n"
-            f"  what helps: {detector.remedy}; see docs/stability.md#{finding.detector}"
+            f"  what helps: {detector.advice}; see docs/stability.md#{finding.detector}"
         )
 
     def add(self, finding: Finding) -> bool:

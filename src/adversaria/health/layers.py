@@ -7,8 +7,10 @@ from torch import Tensor, nn
 
 from adversaria.core.modes import evaluating
 
-#: of `torch.nn.utils.parametrize`: the stored weight of a layer whose weight is computed
-_STORED = (".parametrizations.weight.original", ".weight")
+#: how the name of a weight ends; the first, of `torch.nn.utils.parametrize`, is that of one from which the layer's is
+#: computed
+_COMPUTED = ".parametrizations.weight.original"
+_STORED = (_COMPUTED, ".weight")
 
 
 def weight_layers(network: nn.Module) -> dict[str, nn.Parameter]:
@@ -51,16 +53,19 @@ def singular_values(network: nn.Module) -> dict[str, Tensor]:
     """
     with evaluating(network):  # or the power iteration of spectral normalisation would go on
         return {
-            name: torch.linalg.matrix_norm(_used(network, name, weight).detach().float().flatten(1), 2)
-            for name, weight in weight_layers(network).items()
+            _layer(name): torch.linalg.matrix_norm(_used(network, name, weight).detach().float().flatten(1), 2)
+            for name, weight in network.named_parameters()
+            if weight.dim() >= 2
         }
 
 
-def _used(network: nn.Module, layer: str, stored: Tensor) -> Tensor:
+def _used(network: nn.Module, name: str, stored: Tensor) -> Tensor:
     """The weight that the layer multiplies by: the parametrised one where there is one."""
-    module = network.get_submodule(layer) if layer else network
-    weight = getattr(module, "weight", stored)
-    return weight if isinstance(weight, Tensor) else stored
+    if not name.endswith(_COMPUTED):
+        return stored
+    weight = network.get_submodule(name.removesuffix(_COMPUTED)).weight
+    assert isinstance(weight, Tensor)
+    return weight
 
 
 def _layer(parameter: str) -> str:

@@ -16,6 +16,7 @@ from adversaria.core.types import Batch, DataSpec, DiscriminatorOutput
 from adversaria.data.module import DataModule
 from adversaria.nn.layers.batch_norm import frozen_statistics, mixes_samples
 from adversaria.objectives.losses import AdversarialLoss
+from adversaria.systems.base import SteppedModule
 
 
 class Probe:
@@ -50,8 +51,8 @@ class Probe:
         samples = data.spec.to_float(batch.samples).to(self.device, self.dtype)
         return samples, None if batch.labels is None else batch.labels.to(self.device)
 
-    def __call__(self, system: Any) -> dict[str, Tensor]:
-        """Scalars by name, on the device; those of D for a system that has one."""
+    def __call__(self, system: SteppedModule) -> dict[str, Tensor]:
+        """Scalars by name, on the device; those of D for a system that plays a game."""
         labels = self.labels if system.conditional else None
         with probing(system.sampler) as generator, torch.no_grad():
             z = generator.sample_latent(len(self.real), torch.Generator().manual_seed(self.seed))
@@ -60,10 +61,10 @@ class Probe:
         if self.varied:
             spread, nearest = distances(self.features(fake.float()))
             values = {"diversity/spread": spread / self.spread, "diversity/nearest": _ratio(nearest, self.nearest)}
-        if (discriminator := getattr(system, "discriminator", None)) is None:
+        if (game := system.game) is None:
             return values
-        with probing(discriminator) as network:
-            return values | self._discriminator(network, fake, system.conditional, system.loss)
+        with probing(game.discriminator) as network:
+            return values | self._discriminator(network, fake, system.conditional, game.loss)
 
     def _discriminator(
         self, network: nn.Module, fake: Tensor, conditional: bool, loss: AdversarialLoss

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning import LightningModule
@@ -21,9 +21,11 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
 from adversaria.core.seeding import seed_step
 from adversaria.core.types import Batch, DataSpec
+from adversaria.objectives.game import Game
 from adversaria.systems.optim import Optim
 from adversaria.systems.parallel import StepwiseDDP, average_gradients
 
@@ -112,9 +114,11 @@ class SteppedModule(LightningModule):
 
     batches_per_step = 1
     conditional = False
-    #: of the networks that are optimised, in the order of their optimizers
+    #: roles of the networks that are optimised, which are also the names of these attributes, in the order of their
+    #: optimizers, one each; an optimizer may train others besides (a VAE's trains the encoder too). What is logged of a
+    #: network or an optimizer has its role in its name
     network_names: tuple[str, ...] = ("generator",)
-    #: the network that samples are taken from; a checkpoint is loaded for sampling by building this one alone
+    #: role of the network that samples are taken from; a checkpoint is loaded for sampling by building this one alone
     sampler_name: str = "generator"
     trainer: Any
 
@@ -130,9 +134,7 @@ class SteppedModule(LightningModule):
         #: how far the run was when the update in progress began
         self.now = Progress(0, 1, 0, 1)
         #: what the training step's own passes call: the networks, or their compiled forms
-        self.passes: dict[str, Callable[..., Any]] = {}
-        #: called at the beginning of each update
-        self.before_step: Callable[[], object] = _nothing
+        self.forwards: dict[str, Callable[..., Any]] = {}
         self._restored_step: int | None = None
         #: whether training has begun, with everything in place that a checkpoint brought
         self.begun = False
@@ -166,6 +168,48 @@ class SteppedModule(LightningModule):
         return super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
 
     @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks of `network_names` by their roles, in this order."""
+        return {role: self._network(role) for role in self.network_names}
+
+    @property
+    def sampler(self) -> nn.Module:
+        """The network that samples are taken from, and whose weights are averaged; it may hold several."""
+        return self._network(self.sampler_name)
+
+    def _network(self, role: str) -> nn.Module:
+        try:
+            return self.get_submodule(role)
+        except AttributeError as error:
+            raise UserError(
+                f"{type(self).__name__} says that {role} is one of its networks and has no such attribute; set it in "
+                "__init__, or correct network_names and sampler_name"
+            ) from error
+
+    def optimizers_by_role(self) -> dict[str, Optimizer]:
+        """The optimizers of the networks in `network_names`, by their roles.
+
+        Raises:
+            UserError: there are more or fewer than networks.
+        """
+        optimizers: list[Optimizer] = self.trainer.optimizers
+        if len(optimizers) != len(self.network_names):
+            raise UserError(
+                f"{type(self).__name__} has {len(optimizers)} optimizers for the networks "
+                f"{', '.join(self.network_names)}; give one for each in configure_optimizers, in this order"
+            )
+        return dict(zip(self.network_names, optimizers, strict=True))
+
+    @property
+    def game(self) -> Game | None:
+        """What D plays against G, for what is measured of D and its loss; None: a system without D."""
+        return None
+
+    def replace_forward(self, name: str, forward: Callable[..., Any]) -> None:
+        """Has the training step call ``forward``, which computes the same, where it called ``forwards[name]``."""
+        self.forwards[name] = forward
+
+    @property
     def datamodule(self) -> DataModule:
         """The data module that the trainer runs with."""
         return self.trainer.datamodule  # type: ignore[no-any-return]
@@ -181,9 +225,9 @@ class SteppedModule(LightningModule):
         per_update = self.batches_per_step * self.datamodule.batch_size * self.trainer.world_size
         return Progress(done, updates, done * per_update, updates * per_update)
 
-    def remedy(self, factor: str) -> float:
-        """What ``rate_factor`` or ``penalty_factor`` has come to after all rollbacks; 1 before the first."""
-        return math.prod(float(record[factor]) for record in self.rollbacks)
+    def rollback_factor(self, name: Literal["rate_factor", "penalty_factor"]) -> float:
+        """The product of this factor over all rollbacks; 1 before the first."""
+        return math.prod(float(record[name]) for record in self.rollbacks)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the rollbacks, which with the config make the run, and the training time."""
@@ -234,12 +278,11 @@ class SteppedModule(LightningModule):
 
     def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Seeds, sets the learning rates, and gives the reals ``[n, *shape]`` float and their labels ``[n]``."""
-        self.before_step()
         self.update = update = self.global_step
         self.log_due = (update + 1) % self.trainer.log_every_n_steps == 0
         seed_step(self.seed, self.global_rank, update, len(self.rollbacks), self.device)
         self.now = self.progress()
-        self.optim.set_rates(self.trainer.optimizers, self.now, self.remedy("rate_factor"))
+        self.optim.set_rates(self.trainer.optimizers, self.now, self.rollback_factor("rate_factor"))
         return self.datamodule.decode(batch)
 
     def end_step(self, losses: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:

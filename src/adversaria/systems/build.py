@@ -39,8 +39,8 @@ def build_system(config: Plain, spec: DataSpec, trust: Sequence[str] | Trust = (
             parts[name] = construct(config.get(name) or {}, name, trust, spec=spec)
     _refuse_beyond_memory(config, target, spec, trust)
     system: SteppedModule = construct(config["model"], "model", trust, **parts)
-    for name in system.network_names:
-        iterate_together(getattr(system, name))
+    for network in system.networks.values():
+        iterate_together(network)
     return system
 
 

@@ -28,6 +28,7 @@ from adversaria.core.types import (
 )
 from adversaria.nn.latents import Latent, Normal
 from adversaria.nn.layers.batch_norm import frozen_statistics, mixes_samples
+from adversaria.objectives.game import Game
 from adversaria.objectives.logits import logit_summary
 from adversaria.objectives.losses import AdversarialLoss
 from adversaria.systems.base import SteppedModule, sum_of
@@ -72,7 +73,7 @@ class GAN(SteppedModule):
         super().__init__(spec=spec, optim=optim, seed=seed)
         self.generator, self.discriminator, self.augment = generator, discriminator, augment
         self.generator.latent = latent or Normal()  # type: ignore[assignment]  # what its `sample_latent` draws
-        self.passes = {"generator": generator, "discriminator": discriminator}
+        self.forwards = {"generator": generator, "discriminator": discriminator}
         self.loss = loss
         self.terms = {name: part for name, part in penalty.items() if isinstance(part, Term)}
         self.constraints = [part for part in penalty.values() if isinstance(part, Constraint)]
@@ -99,7 +100,7 @@ class GAN(SteppedModule):
             )
         for part in penalty.values():
             if isinstance(part, Reparametrisation):
-                part.reparametrise(getattr(self, part.applies_to))
+                part.reparametrise(self.get_submodule(part.applies_to))
         # With BatchNorm the reals' and fakes' statistics would mix; without it one pass costs less than two.
         self.joint_pass = not mixes_samples(discriminator)
         self._frozen_statistics = frozen_statistics(discriminator)
@@ -111,9 +112,9 @@ class GAN(SteppedModule):
                 check(self)
 
     @property
-    def sampler(self) -> nn.Module:
-        """The generator."""
-        return self.generator
+    def game(self) -> Game:
+        """Its own."""
+        return self
 
     def configure_optimizers(self) -> tuple[Optimizer, Optimizer]:
         """The optimizers of G and D, in this order."""
@@ -139,7 +140,7 @@ class GAN(SteppedModule):
         # One pass of G, without gradients, makes the fakes of all D steps of this update.
         with torch.no_grad():
             latents, fake_labels = self._draw(len(real), labels)
-            fake = self.passes["generator"](latents, fake_labels)
+            fake = self.forwards["generator"](latents, fake_labels)
         whole = self._step(real, labels, latents, fake, fake_labels)
         values: dict[str, Tensor] = {}
         for k, part in enumerate(whole.parts(n_critic)):
@@ -227,7 +228,7 @@ class GAN(SteppedModule):
     def _judge(self, step: Step) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
         """What D says of augmented reals and fakes, in one pass where the architecture allows it; ``step`` gets it."""
         real, labels, fake, fake_labels = step.real, step.real_labels, step.fake, step.fake_labels
-        discriminator = self.passes["discriminator"]
+        discriminator = self.forwards["discriminator"]
         if self.joint_pass:
             both = None if labels is None or fake_labels is None else torch.cat([labels, fake_labels])
             output: DiscriminatorOutput = discriminator(self.augment(torch.cat([real, fake])), both)
@@ -239,8 +240,8 @@ class GAN(SteppedModule):
 
     def _fool(self, step: Step) -> tuple[DiscriminatorOutput | None, DiscriminatorOutput]:
         """New fakes and what D says of them, and of the reals where the loss compares the two; ``step`` gets all."""
-        discriminator = self.passes["discriminator"]
-        step.fake = self.passes["generator"](step.latents, step.fake_labels)
+        discriminator = self.forwards["discriminator"]
+        step.fake = self.forwards["generator"](step.latents, step.fake_labels)
         step.fake_output = output = discriminator(self.augment(step.fake), step.fake_labels)
         if self.loss.needs_real_logits:
             with torch.no_grad():
@@ -256,7 +257,7 @@ class GAN(SteppedModule):
         """``loss`` and the weighted terms; each term also goes into ``values``."""
         for name, term in due.items():
             values[f"loss/{name}"] = value = term(step)
-            raised = self.remedy("penalty_factor") if term.applies_to == "discriminator" else 1.0
+            raised = self.rollback_factor("penalty_factor") if term.applies_to == "discriminator" else 1.0
             loss = loss + raised * value_at(term.weight, step.progress) * term.interval * value
         return loss
 

@@ -131,10 +131,10 @@ class Optim:
                         f"optim.beta2 changes a setting of Adam, and {type(trial).__name__} has none; set it to null"
                     )
 
-    def set_rates(self, optimizers: list[Optimizer], progress: Progress, remedy: float = 1.0) -> None:
-        """Sets every learning rate to its initial value times the schedule's factor for this update times ``remedy``,
-        and beta2."""
-        factor = self.schedule(progress) * remedy
+    def set_rates(self, optimizers: list[Optimizer], progress: Progress, rollback_factor: float = 1.0) -> None:
+        """Sets every learning rate to its initial value times the schedule's factor for this update times
+        ``rollback_factor``, and beta2."""
+        factor = self.schedule(progress) * rollback_factor
         beta2 = None if self.beta2 is None else value_at(self.beta2, progress)
         for optimizer in optimizers:
             for group in optimizer.param_groups:

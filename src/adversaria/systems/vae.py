@@ -63,12 +63,7 @@ class VAE(SteppedModule):
             )
         self.generator, self.beta = generator, beta
         self.encoder = encoder(spec=spec, latent_dim=generator.latent_dim)
-        self.passes = {"generator": generator, "encoder": self.encoder}
-
-    @property
-    def sampler(self) -> nn.Module:
-        """The decoder."""
-        return self.generator
+        self.forwards = {"generator": generator, "encoder": self.encoder}
 
     def configure_optimizers(self) -> Optimizer:
         """One optimizer for encoder and decoder."""
@@ -78,10 +73,10 @@ class VAE(SteppedModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One update of encoder and decoder."""
         real, _ = self.begin_step(batch)
-        mean, log_variance = self.passes["encoder"](real)
+        mean, log_variance = self.forwards["encoder"](real)
         mean, log_variance = mean.float(), log_variance.float()
         z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        error = (self.passes["generator"](z).float() - real).square().mean()
+        error = (self.forwards["generator"](z).float() - real).square().mean()
         # -log N(x | decoded, error) up to a constant, for each dimension of x
         reconstruction = 0.5 * error.log()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / real[0].numel()

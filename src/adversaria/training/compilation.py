@@ -31,27 +31,35 @@ class Compilation(Callback):
     """Training by compiled passes, from the beginning of a fit to its end.
 
     Args:
-        choice: see `compiled_passes`.
+        choice: see `compiled_forwards`.
     """
 
     def __init__(self, choice: bool | str) -> None:
-        self.choice, self._stack = choice, ExitStack()
+        self.choice, self._stack, self._compiled = choice, ExitStack(), False
 
-    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Puts them in place."""
-        self._stack.enter_context(compiled_passes(pl_module, self.choice, pl_module.device))
+        self._compiled = self._stack.enter_context(compiled_forwards(pl_module, self.choice, pl_module.device))
 
-    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_batch_start(self, *_: Any) -> None:
+        """What CUDA graphs of an earlier update left in their memory may go.
+
+        Within one update all of it stays: D's steps use their fakes while G makes others.
+        """
+        if self._compiled:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+
+    def on_fit_end(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Takes them away."""
         self._stack.close()
 
-    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: SteppedModule, exception: BaseException) -> None:
         """Takes them away: there is no end of a fit after an exception."""
         self._stack.close()
 
 
 @contextmanager
-def compiled_passes(system: SteppedModule, choice: bool | str, device: torch.device) -> Iterator[bool]:
+def compiled_forwards(system: SteppedModule, choice: bool | str, device: torch.device) -> Iterator[bool]:
     """Compiles the networks as ``system``'s training step calls them inside the block; gives whether it does.
 
     Each is compiled at its first call. All else calls the networks themselves: pictures and scores, whose batches have
@@ -62,7 +70,7 @@ def compiled_passes(system: SteppedModule, choice: bool | str, device: torch.dev
     compiled runs as it is, with one warning.
 
     Args:
-        system: what it calls is in its ``passes``.
+        system: what it calls is in its ``forwards``.
         choice: true, false, ``"auto"`` (true on a GPU that Triton generates code for) or a mode of `torch.compile`.
         device: of the training.
     """
@@ -71,18 +79,17 @@ def compiled_passes(system: SteppedModule, choice: bool | str, device: torch.dev
         return
     torch.compiler.reset()  # or what an earlier run of this process compiled would count against the limit
     kernels = _compiler(choice if isinstance(choice, str) and choice != "auto" else None)
-    before = system.passes, system.before_step
-    # Batches have few sizes, and each is worth kernels of its own.
-    system.passes = {n: torch.compile(f, backend=kernels, dynamic=False) for n, f in system.passes.items()}
-    # What CUDA graphs of an earlier update left in their memory may go. Within one update all of it stays: D's steps
-    # use their fakes while G makes others.
-    system.before_step = torch.compiler.cudagraph_mark_step_begin
+    before = dict(system.forwards)
+    for name, forward in before.items():
+        # Batches have few sizes, and each is worth kernels of its own.
+        system.replace_forward(name, torch.compile(forward, backend=kernels, dynamic=False))
     log.info("the networks are compiled at their first steps, which take longer; compile=false starts at once")
     try:
         with torch._dynamo.config.patch(suppress_errors=True, recompile_limit=FORMS):
             yield True
     finally:
-        system.passes, system.before_step = before
+        for name, forward in before.items():
+            system.replace_forward(name, forward)
 
 
 def _compiler(mode: str | None) -> Callable[..., Any]:

@@ -89,9 +89,7 @@ def _build(config: Plain, data: DataModule | None, trust: Trust) -> Experiment:
     system = build_system(config, data.spec, trust)
     if config["channels_last"]:
         system.to(memory_format=torch.channels_last)
-    if config["gradient_checkpointing"] and not sum(
-        checkpoint_blocks(getattr(system, name)) for name in system.network_names
-    ):
+    if config["gradient_checkpointing"] and not sum(map(checkpoint_blocks, system.networks.values())):
         raise UserError(
             "gradient_checkpointing=true finds no blocks or chains of layers in these networks, whose activations it "
             "could compute again; set it to false"
@@ -122,7 +120,7 @@ def train(experiment: Experiment, run: Run) -> Plain:
                     experiment.metrics.prepare(experiment.data, device)
                 cost.reset_peak_memory(device)
             if (checkpoint := callback_of(trainer, Checkpoint)) is not None:
-                checkpoint.deadline, checkpoint.signals = deadline, signals
+                checkpoint.stop_on(signals, deadline)
             status, cause = _fit(trainer, experiment, run, resume)
             if not isinstance(cause, Finding) or not roll_back(trainer, run, cause):
                 return _result(status, cause, trainer, experiment, run)

@@ -155,7 +155,8 @@ def requeue(run_dir: str | None) -> None:
             timeout=60,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        reason = (getattr(error, "stderr", None) or str(error)).strip()
+        said = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
+        reason = (said or str(error)).strip()
         log.warning("job %s is not put back into the queue (%s); submit it again to go on", job, reason)
     else:
         log.info("requeued job %s", job)

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -26,11 +25,12 @@ from torch import Tensor
 from adversaria.core.files import append, replacing, subfolder, write_text
 from adversaria.core.rows import rows_of
 from adversaria.core.text import shown
+from adversaria.training.run_logger import RunLogger
 
 log = logging.getLogger("adversaria")
 
 
-class CSV(Logger):
+class CSV(RunLogger):
     """``metrics.csv``: one row for each logged step, with the column ``step`` first.
 
     Lightning's CSVLogger deletes the file of an earlier start. This one appends, after dropping the rows beyond the
@@ -124,7 +124,7 @@ class CSV(Logger):
         write_text(self.path, text.getvalue())
 
 
-class TensorBoard(Logger):
+class TensorBoard(RunLogger):
     """``tensorboard/``: scalars and pictures; what an interrupted start logged beyond the checkpoint is hidden.
 
     The events are written at once and in the caller's thread, to a file that nobody can have put there before. Those of

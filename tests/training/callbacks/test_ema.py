@@ -11,7 +11,7 @@ from torch import nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import LinearRamp, Progress
-from adversaria.training.callbacks import EMA
+from adversaria.training.callbacks import EMA, sampler_of
 
 
 def at(update: int, per_update: int = 10) -> Progress:
@@ -81,3 +81,32 @@ def test_the_half_life_may_be_a_ramp_from_zero() -> None:
 def test_bad_values_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(UserError, match=r"callbacks\.ema"):
         EMA(**values)
+
+
+def test_a_sampler_may_hold_several_networks() -> None:
+    """Both directions of a translation, say: each is averaged, saved and restored."""
+    system: Any = System()
+    system.sampler = nn.ModuleDict(
+        {"there": nn.Linear(2, 2), "back": nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))}
+    )
+    trainer: Any = SimpleNamespace(global_step=0, callbacks=[], lightning_module=system)
+    ema = EMA(half_life=None, decay=0.75)
+    ema.on_fit_start(trainer, system)
+    before = {name: value.clone() for name, value in system.sampler.state_dict().items()}
+    for tensor in system.sampler.parameters():
+        tensor.data.normal_()
+    system.updates = 1
+    ema.on_train_batch_end(trainer, system)
+    assert isinstance(ema.network, nn.ModuleDict)
+    for name, value in ema.network.named_parameters():
+        torch.testing.assert_close(value, 0.75 * before[name] + 0.25 * system.sampler.get_parameter(name))
+    trainer.callbacks = [ema]
+    assert sampler_of(trainer)["back"] is ema.network["back"]  # type: ignore[index]
+
+    checkpoint: dict[str, Any] = {}
+    ema.on_save_checkpoint(trainer, system, checkpoint)
+    again = EMA(half_life=None, decay=0.75)
+    again.on_load_checkpoint(trainer, system, checkpoint)
+    again.on_fit_start(trainer, system)
+    assert again.network is not None
+    assert all(torch.equal(v, ema.network.state_dict()[n]) for n, v in again.network.state_dict().items())

@@ -20,6 +20,8 @@ from adversaria.systems.build import build_system
 from adversaria.training.callbacks import Checkpoint, WarmStart
 from adversaria.training.callbacks.warm_start import layers_from_the_image
 
+#: a model without a discriminator
+VAE = ("model=vae", "model.generator.width=8", "model.encoder.width=8")
 DIGITS = DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image")
 
 
@@ -157,7 +159,7 @@ def test_layers_are_those_an_image_passes_in_their_order() -> None:
     d = Projection()
     d.second.eval()
     state = {name: value.clone() for name, value in d.state_dict().items()}
-    layers = layers_from_the_image(SimpleNamespace(discriminator=d, conditional=True, spec=DIGITS))
+    layers = layers_from_the_image(d, DIGITS, conditional=True)
     names = {parameter: name for name, parameter in d.named_parameters()}
     assert [[names[parameter] for parameter in layer] for layer in layers] == [
         ["first.weight", "first.bias", "norm.weight", "norm.bias"],
@@ -171,11 +173,11 @@ def test_layers_are_those_an_image_passes_in_their_order() -> None:
 
 def test_too_many_layers_or_no_discriminator(make_config: Callable[..., Any], tiny: tuple[str, ...]) -> None:
     system = system_of(make_config, tiny, "model=dcgan")
-    count = len(layers_from_the_image(system))
+    count = len(layers_from_the_image(system.discriminator, DIGITS, conditional=False))
     with pytest.raises(UserError, match=f"give at most {count - 1}"):
         WarmStart(checkpoint="x", freeze_layers=count).freeze(system)
     with pytest.raises(UserError, match="this model has none"):
-        WarmStart(checkpoint="x", freeze_layers=1).freeze(SimpleNamespace())
+        WarmStart(checkpoint="x", freeze_layers=1).freeze(system_of(make_config, VAE))
 
 
 @pytest.mark.parametrize("optim", ["adamw", "sgd"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -74,7 +75,9 @@ def to_svg(figure: Any, label: str) -> str:
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    return re.sub(r'<svg ([^>]*?)width="[^"]+"', rf'<svg role="img" aria-label="{label}" \1', svg, count=1)
+    # The label may be a column of a file from anywhere.
+    tag = f'<svg role="img" aria-label="{html.escape(label)}" '
+    return re.sub(r'<svg ([^>]*?)width="[^"]+"', lambda match: tag + match[1], svg, count=1)
 
 
 def save_curves(section: Section, folder: Path) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ def _levels(axes: Any, history: History, panel: Lines) -> bool:
     thresholds: dict[float, None] = {}
     for kind, argument in panel.limits:
         found = (d for d in history.now.examination.detectors.values() if isinstance(d, kind))
-        thresholds |= {float(getattr(detector, argument)): None for detector in found}
+        thresholds |= {float(asdict(detector)[argument]): None for detector in found}
     for value in thresholds:
         axes.axhline(value, color=ALARM, linewidth=1, linestyle="-.", label=f"alarm at {power(value)}")
     if panel.level is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from adversaria.config.build import construct
 from adversaria.config.plain import Plain, conf_dir, flatten, near
 from adversaria.core.errors import UserError
 from adversaria.core.text import cleaned, shown
-from adversaria.health import Detector, Examination, Finding, Reading
+from adversaria.health import Detector, Examination, Finding, Reading, networks_of
 from adversaria.reporting.compare.runs import read_rows
 from adversaria.runs.folder import Run
 
@@ -72,6 +72,7 @@ class History:
         measured: whether the run measured its health; if not, readings are made of what else it logged.
         own_detectors: whether its config names detectors; if not, they are those of ``conf/callbacks/health.yaml``.
         overridden: thresholds that are not those of the run.
+        networks: the roles of its networks, in alphabetical order, as its columns name them.
         now: what the run is.
         given_up: what it was before each rollback, the first one first.
     """
@@ -82,6 +83,7 @@ class History:
     measured: bool
     own_detectors: bool
     overridden: Plain
+    networks: Sequence[str]
     now: Part
     given_up: tuple[Part, ...]
 
@@ -124,10 +126,11 @@ def read_history(folder: Path, *, overrides: Plain | None = None, trust: Sequenc
     own = health.get("detectors") if isinstance(health, dict) else None
     node = _override(own or default_detectors(), overrides or {})
     every = default_health()["every_n_steps"]
+    networks = networks_of({name for row in rows for name in row})
 
     def examine(rows: tuple[Row, ...], noted: Iterable[Plain], after: int = -1, rollback: Plain | None = None) -> Part:
         readings = tuple(replayed(rows) if health else gathered(rows, every))
-        examination = Examination(build_detectors(node, trust))
+        examination = Examination(build_detectors(node, trust, networks))
         for reading in readings:
             examination.observe(reading)
         for entry in noted:
@@ -142,6 +145,7 @@ def read_history(folder: Path, *, overrides: Plain | None = None, trust: Sequenc
         measured=bool(health),
         own_detectors=bool(own),
         overridden=flatten(overrides or {}),
+        networks=networks,
         now=examine(rows, _noted(result)),
         given_up=tuple(
             examine(read_rows(file), [record], int(record["to_step"]), record)
@@ -193,8 +197,13 @@ def default_detectors() -> Plain:
     return detectors
 
 
-def build_detectors(node: Plain, trust: Sequence[str] = ()) -> dict[str, Detector]:
+def build_detectors(node: Plain, trust: Sequence[str] = (), networks: Collection[str] = ()) -> dict[str, Detector]:
     """The detectors of a stored config, which may name what any config may, and of that only detectors.
+
+    Args:
+        node: of the config.
+        trust: packages whose detectors it may name.
+        networks: roles of the run's networks: those that do not apply to them are left out; none: all are kept.
 
     Raises:
         UserError: something else is named, or a value does not fit.
@@ -202,7 +211,7 @@ def build_detectors(node: Plain, trust: Sequence[str] = ()) -> dict[str, Detecto
     if not isinstance(node, dict):
         raise UserError(f"{_WHERE}={node} of its config.yaml are not detectors by name; correct the file")
     detectors: dict[str, Detector] = construct(node, _WHERE, trust)
-    return detectors
+    return {name: made for name, made in detectors.items() if not networks or made.applies_to(networks)}
 
 
 def _override(node: Plain, overrides: Plain) -> Plain:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def page(history: History) -> str:
     sections = [
         {"title": theme.title, "reading": theme.reading, "figures": [Markup(svg) for svg in figures]}
         for theme in THEMES
-        if (figures := [svg for panel in theme.panels for svg in draw(history, panel)])
+        if (figures := [svg for panel in theme.panels_of(history.networks) for svg in draw(history, panel)])
     ]
     return template.render(
         style=Markup(
@@ -99,7 +99,7 @@ def _findings(part: Part, history: History) -> list[dict[str, Any]]:
             "step": finding.step,
             "evidence": finding.evidence,
             "explanation": examination.detectors[finding.detector].explanation,
-            "remedy": examination.detectors[finding.detector].remedy,
+            "advice": examination.detectors[finding.detector].advice,
             "link": _link(history.path, finding.detector),
             "since": f"still there at the last reading, {last}"
             if finding.detector in examination.suspects
@@ -124,8 +124,8 @@ def _detectors(history: History) -> list[dict[str, Any]]:
     part, rows = history.now, []
     found = {finding.detector: finding.step for finding in part.findings}
     for name, detector in part.examination.detectors.items():
-        names = [f.name for f in fields(detector)] if hasattr(detector, "__dataclass_fields__") else []  # type: ignore[arg-type]
-        ordered = [*(n for n in names if n not in _COMMON), *(n for n in _COMMON if n in names)]
+        thresholds = asdict(detector)
+        ordered = [*(n for n in thresholds if n not in _COMMON), *_COMMON]
         judged = part.judged(name)
         rows.append(
             {
@@ -135,9 +135,9 @@ def _detectors(history: History) -> list[dict[str, Any]]:
                 if name in found
                 else "clear"
                 if judged
-                else f"not judged: needs {' or '.join(getattr(detector, 'needs', ())) or 'more readings'}",
+                else f"not judged: needs {' or '.join(detector.needs) or 'more readings'}",
                 "judged": judged,
-                "thresholds": ", ".join(f"{n} {getattr(detector, n):g}" for n in ordered),
+                "thresholds": ", ".join(f"{n} {thresholds[n]:g}" for n in ordered),
             }
         )
     return rows

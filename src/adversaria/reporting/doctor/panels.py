@@ -1,11 +1,16 @@
-"""What the page draws: the columns of ``metrics.csv`` by theme, and how to read each."""
+"""What the page draws: the columns of ``metrics.csv`` by theme, and how to read each.
+
+``{network}`` stands for the role of a network: where a title has it there is a panel for each network of the run, else
+a column for each.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adversaria.health import (
+    Detector,
     DiscriminatorOverfits,
     DiscriminatorWon,
     GeneratorCollapse,
@@ -13,7 +18,7 @@ from adversaria.health import (
     VanishingGradients,
 )
 
-NETWORKS = ("discriminator", "generator")
+_ROLE = "{network}"
 
 
 @dataclass(frozen=True)
@@ -35,20 +40,36 @@ class Lines:
     title: str
     columns: Mapping[str, str]
     bands: Mapping[str, str] = field(default_factory=dict)
-    limits: Sequence[tuple[type, str]] = ()
+    limits: Sequence[tuple[type[Detector], str]] = ()
     level: tuple[float, str] | None = None
     log: bool = False
     floor: float = 1e-30  # the gradient of a deep network falls that far
     view: tuple[float, float] | None = None
     each: bool = False
 
+    def of(self, networks: Sequence[str]) -> list[Lines]:
+        """The panels of a run with these networks."""
+        if _ROLE in self.title:
+            titles = {role: self.title.replace(_ROLE, role) for role in networks}
+            return [panel for role, title in titles.items() for panel in replace(self, title=title).of([role])]
+        columns = {
+            name.replace(_ROLE, role): label.replace(_ROLE, role)
+            for name, label in self.columns.items()
+            for role in (networks if _ROLE in name else [""])
+        }
+        return [replace(self, columns=columns)]
+
 
 @dataclass(frozen=True)
 class HeatMap:
-    """One row of colours for each column that begins with ``prefix``, over generator updates."""
+    """One row of colours for each column of a network that begins with ``prefix``, over generator updates."""
 
     title: str
     prefix: str
+
+    def of(self, networks: Sequence[str]) -> list[HeatMap]:
+        """The panels of a run with these networks."""
+        return [HeatMap(self.title.replace(_ROLE, role), self.prefix.replace(_ROLE, role)) for role in networks]
 
 
 @dataclass(frozen=True)
@@ -64,6 +85,10 @@ class Theme:
     title: str
     reading: str
     panels: Sequence[Lines | HeatMap]
+
+    def panels_of(self, networks: Sequence[str]) -> list[Lines | HeatMap]:
+        """Those of a run whose networks have these roles."""
+        return [made for panel in self.panels for made in panel.of(networks)]
 
 
 THEMES = (
@@ -106,22 +131,15 @@ THEMES = (
         "single bad batches. The update ratio is the step's length as a share of the weights': as a rule of thumb "
         "0.001 is usual, 0.1 tears a network apart and 0.00001 leaves it as it was.",
         (
-            *(
-                Lines(
-                    f"gradient norm of the {network}",
-                    {
-                        f"gradient_norm/{network}": "at the logged step",
-                        f"gradient_peak/{network}": "largest in between, without vectors",
-                    },
-                    log=True,
-                )
-                for network in NETWORKS
-            ),
             Lines(
-                "update ratio: step over weights",
-                {f"update_ratio/{network}": network for network in NETWORKS},
+                "gradient norm of the {network}",
+                {
+                    "gradient_norm/{network}": "at the logged step",
+                    "gradient_peak/{network}": "largest in between, without vectors",
+                },
                 log=True,
             ),
+            Lines("update ratio: step over weights", {"update_ratio/{network}": "{network}"}, log=True),
         ),
     ),
     Theme(
@@ -130,10 +148,10 @@ THEMES = (
         "darken from the bottom to the top are a gradient that dies out on its way to the first layers. Below: the "
         "weakest layer over the strongest.",
         (
-            *(HeatMap(f"gradient by layer of the {n}", f"gradient_profile/{n}/") for n in NETWORKS),
+            HeatMap("gradient by layer of the {network}", "gradient_profile/{network}/"),
             Lines(
                 "weakest over strongest layer",
-                {f"gradient_profile/{n}_ratio": n for n in NETWORKS},
+                {"gradient_profile/{network}_ratio": "{network}"},
                 limits=((VanishingGradients, "ratio"),),
                 log=True,
             ),
@@ -200,7 +218,7 @@ THEMES = (
         "Singular values: how far can a layer stretch?",
         "The largest one of each layer's weight. Their product bounds how steep a network can be; values that grow "
         "without an end come before an explosion or a collapse.",
-        tuple(HeatMap(f"largest singular value by layer of the {n}", f"singular_value/{n}/") for n in NETWORKS),
+        (HeatMap("largest singular value by layer of the {network}", "singular_value/{network}/"),),
     ),
     Theme(
         "Losses and rates",

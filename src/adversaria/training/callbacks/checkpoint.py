@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 
 from adversaria.core.errors import Diverged, Stopped, Unhealthy, UserError
 from adversaria.core.ranges import Count
 from adversaria.core.ranks import largest_of_ranks
 from adversaria.runs.checkpoints import FORMAT_VERSION
-from adversaria.systems.base import all_finite
+from adversaria.systems.base import SteppedModule, all_finite
 from adversaria.training.callbacks.evaluation import Evaluation
 from adversaria.training.callbacks.guard import Guard
 from adversaria.training.callbacks.lookup import callback_of
@@ -49,10 +49,19 @@ class Checkpoint(LightningCheckpoint):
         #: steps that `last.ckpt` and `best.ckpt` belong to
         self.saved_at = self.best_at = -1
         #: of `time.monotonic`, when the run is to stop
-        self.deadline = math.inf
-        self.signals = Signals()
+        self._deadline = math.inf
+        self._signals = Signals()
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+    def stop_on(self, signals: Signals, deadline: float) -> None:
+        """Has the run end after the step in which one of ``signals`` comes or ``deadline`` passes.
+
+        Args:
+            signals: listened to from the first step on.
+            deadline: of `time.monotonic`.
+        """
+        self._signals, self._deadline = signals, deadline
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: SteppedModule, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to load the file without any other."""
         checkpoint |= {
             "format_version": FORMAT_VERSION,
@@ -61,33 +70,33 @@ class Checkpoint(LightningCheckpoint):
             "images_seen": pl_module.images_seen,
         }
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """From now on signals are noted."""
         self.saved_at = trainer.global_step
-        self.signals.listen()
+        self._signals.listen()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: SteppedModule, *_: Any) -> None:
         """Ends the step unless a validation is still to come."""
         interval = trainer.val_check_interval
         if not (isinstance(interval, int) and trainer.global_step % interval == 0 and trainer.enable_validation):
             self._end_of_step(trainer, pl_module)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Keeps the best and ends the step."""
         self._keep_best(trainer, pl_module)
         self._end_of_step(trainer, pl_module)
 
-    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Saves the end of the run."""
         self._check_finite(trainer, pl_module)
         self._keep_best(trainer, pl_module)
         self._save_last(trainer, pl_module)
 
-    def _end_of_step(self, trainer: Trainer, pl_module: Any) -> None:
+    def _end_of_step(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         step = trainer.global_step
         stop = self._stop(trainer)
-        self.signals.immediate = stop is None  # or it would be stopped on the way to its end
-        failure = guard.verdict(trainer) if (guard := callback_of(trainer, Guard)) else None
+        self._signals.immediate = stop is None  # or it would be stopped on the way to its end
+        failure = guard.failure(trainer) if (guard := callback_of(trainer, Guard)) else None
         save = stop is not None or step % self.every_n_steps == 0
         if save or failure or step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._check_finite(trainer, pl_module)
@@ -101,21 +110,21 @@ class Checkpoint(LightningCheckpoint):
     def _stop(self, trainer: Trainer) -> str | None:
         """What asks the run to stop, on all ranks alike."""
         code = 0
-        if self.signals.came is not None:
-            code = 1 + STOPS.index(signal.Signals(self.signals.came).name)
-        elif time.monotonic() >= self.deadline:
+        if self._signals.came is not None:
+            code = 1 + STOPS.index(signal.Signals(self._signals.came).name)
+        elif time.monotonic() >= self._deadline:
             code = 1
         if trainer.world_size > 1:
             due = trainer.global_step % ASK_EVERY == 0
             code = largest_of_ranks(code, trainer.strategy.root_device) if due else 0
         return STOPS[code - 1] if code else None
 
-    def _check_finite(self, trainer: Trainer, pl_module: Any) -> None:
+    def _check_finite(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Raises Diverged, on all ranks alike, if a loss since the last check was not finite."""
         if not trainer.strategy.reduce_boolean_decision(pl_module.running_loss.is_finite(), all=True):
             raise Diverged(trainer.global_step, "a loss")
 
-    def _save_last(self, trainer: Trainer, pl_module: Any) -> None:
+    def _save_last(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         if self.saved_at != trainer.global_step:
             if not all_finite(pl_module):
                 raise Diverged(trainer.global_step, "a weight")
@@ -124,16 +133,16 @@ class Checkpoint(LightningCheckpoint):
             if guard := callback_of(trainer, Guard):
                 guard.saved(trainer, path)
 
-    def _save(self, trainer: Trainer, pl_module: Any, name: str) -> Path:
+    def _save(self, trainer: Trainer, pl_module: SteppedModule, name: str) -> Path:
         # The rows of the loggers go first: on resume they are cut back to the checkpoint's step, never missing.
         path = Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
-        with pl_module.clock.paused(), self.signals.postponed():
+        with pl_module.clock.paused(), self._signals.postponed():
             for logger in trainer.loggers:
                 logger.save()
             trainer.save_checkpoint(path, weights_only=False)
         return path
 
-    def _keep_best(self, trainer: Trainer, pl_module: Any) -> None:
+    def _keep_best(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         evaluation = callback_of(trainer, Evaluation)
         best = evaluation.best if evaluation is not None else None
         if best is not None and best["step"] == trainer.global_step != self.best_at:

@@ -6,13 +6,14 @@ import copy
 from typing import Annotated, Any
 
 import torch
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Amount, AtLeast, Decay, Positive
 from adversaria.core.schedules import Progress, Ramp, value_at
+from adversaria.systems.base import SteppedModule
 
 
 class EMA(Callback):
@@ -59,9 +60,9 @@ class EMA(Callback):
         self.network: nn.Module | None = None
         self._restored: dict[str, Any] | None = None
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Copies the sampler, on its device by now, or takes the average that a checkpoint brought."""
-        source: nn.Module = pl_module.sampler  # type: ignore[assignment]
+        source = pl_module.sampler
         self.network = copy.deepcopy(source).eval().requires_grad_(False)
         if self._restored is not None:
             self.network.load_state_dict(self._restored)
@@ -70,7 +71,7 @@ class EMA(Callback):
         self._average = [p.detach() for p in self.network.parameters()], list(self.network.buffers())
 
     @torch.no_grad()
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: SteppedModule, *_: Any) -> None:
         """One step of the average."""
         torch._foreach_lerp_(self._average[0], self._source[0], 1 - self.decay(pl_module.progress()))
         if self._source[1]:
@@ -88,12 +89,12 @@ class EMA(Callback):
             half_life = min(half_life, self.ramp_up * progress.images)
         return float(0.5 ** (progress.images / progress.update / half_life)) if half_life > 0 else 0.0
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: SteppedModule, checkpoint: dict[str, Any]) -> None:
         """Adds ``checkpoint["ema"]``, a state dict of the sampler."""
         assert self.network is not None
         checkpoint["ema"] = self.network.state_dict()
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: SteppedModule, checkpoint: dict[str, Any]) -> None:
         """Keeps ``checkpoint["ema"]`` until the sampler is on its device."""
         self._restored = checkpoint.get("ema")
 

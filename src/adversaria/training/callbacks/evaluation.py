@@ -18,7 +18,9 @@ from adversaria.evaluation.fingerprint import fingerprint, fingerprint_id
 from adversaria.evaluation.protocol import Metrics, missing_of
 from adversaria.features.extraction import from_rank_zero
 from adversaria.sampling.draw import Draw
+from adversaria.systems.base import SteppedModule
 from adversaria.training.callbacks.ema import EMA, sampler_of
+from adversaria.training.run_logger import run_loggers
 
 log = logging.getLogger("adversaria")
 
@@ -77,23 +79,23 @@ class Evaluation(Callback):
         self.missing = state_dict.get("missing", {})
         self._stretch, self._passed, self._mark = state_dict["interval"]
 
-    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Settles what the scores will be scores of; the metrics were prepared before the run had a folder."""
         if self.metrics is not None:
             averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
             self.fingerprint = fingerprint(self.metrics, weights="ema" if averaged else "raw", seed=self.seed)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """The turn that the validation loop gives."""
         self._passed += 1
         if self._passed >= self._stretch:
             self.evaluate(trainer, pl_module)
 
-    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """The final scores."""
         self.evaluate(trainer, pl_module)
 
-    def evaluate(self, trainer: Trainer, pl_module: Any) -> None:
+    def evaluate(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Scores the present weights, once a step."""
         if self.metrics is None or self.step == trainer.global_step:
             return
@@ -108,9 +110,8 @@ class Evaluation(Callback):
         self._choose_interval(time.perf_counter() - started, pl_module.clock.seconds)
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self.scores.items()})
         pl_module.log_values({f"score/{name}": value for name, value in self.scores.items()})
-        for logger in trainer.loggers:
-            if hasattr(logger, "log_text"):
-                logger.log_text("score/fingerprint", fingerprint_id(self.fingerprint), trainer.global_step)
+        for logger in run_loggers(trainer):
+            logger.log_text("score/fingerprint", fingerprint_id(self.fingerprint), trainer.global_step)
 
     def _keep_best(self, step: int) -> None:
         """Takes the monitored score for the best if it is finite and better than all before."""

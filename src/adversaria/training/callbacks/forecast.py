@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Amount
 from adversaria.evaluation import cost
+from adversaria.systems.base import SteppedModule
 
 log = logging.getLogger("adversaria")
 
@@ -39,11 +40,11 @@ class Forecast(Callback):
         self.after = after
         self._first, self._mark = 0, 0.0
 
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Notes where this start begins."""
         self._first = trainer.global_step
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: SteppedModule, *_: Any) -> None:
         """Takes the time twice."""
         done = trainer.global_step - self._first
         if done == self.after - _STEADY:
@@ -59,7 +60,7 @@ class Forecast(Callback):
         log.info("forecast %.4g images/s, %.1f GiB of memory; %s", rate, memory, hours)
 
 
-def _seconds(pl_module: Any) -> float:
+def _seconds(pl_module: SteppedModule) -> float:
     """Of training, once the device has done what it was given; the two times that costs are all."""
     if pl_module.device.type != "cpu":
         torch.accelerator.synchronize(pl_module.device)

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Amount, Positive, PositiveShare
 from adversaria.health import Finding
+from adversaria.systems.base import SteppedModule
 from adversaria.training.callbacks.health import Health
 from adversaria.training.callbacks.lookup import callback_of
 
@@ -69,7 +70,7 @@ class Guard(Callback):
         """The inverse of `state_dict`."""
         self._kept = list(state_dict["kept"])
 
-    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Refuses to act without what it needs.
 
         Raises:
@@ -89,7 +90,7 @@ class Guard(Callback):
                 f"{', '.join(sorted(known))}"
             )
 
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Keeps the state of step 0, or the checkpoint that the run has just resumed from."""
         folder = Path(trainer.default_root_dir) / "checkpoints"
         if self.action != "rollback":
@@ -100,7 +101,7 @@ class Guard(Callback):
         else:  # it was saved before it was kept
             self.saved(trainer, folder / "last.ckpt")
 
-    def verdict(self, trainer: Trainer) -> Finding | None:
+    def failure(self, trainer: Trainer) -> Finding | None:
         """What was found at the present step and is to be acted on."""
         health = callback_of(trainer, Health)
         if self.action == "watch" or health is None:

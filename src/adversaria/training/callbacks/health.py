@@ -18,6 +18,7 @@ from adversaria.core.errors import UserError
 from adversaria.core.ranges import Count, Seed
 from adversaria.core.ranks import sum_over_ranks
 from adversaria.health import Detector, Examination, Finding, Probe, gradient_profile, singular_values
+from adversaria.systems.base import SteppedModule
 from adversaria.training.callbacks.evaluation import Evaluation
 from adversaria.training.callbacks.lookup import callback_of
 from adversaria.training.callbacks.statistics import Statistics
@@ -39,7 +40,7 @@ class Health(Callback):
         samples: reals, held-out reals and fakes that the networks are probed with.
         seed: of these.
         singular_values: whether each layer's largest one is measured too, ``singular_value/<network>/<layer>``.
-        detectors: by name; see `adversaria.health.detectors`.
+        detectors: by name; see `adversaria.health.detectors`. The system is shown to those that apply to it.
 
     Raises:
         UserError: a value out of range.
@@ -60,7 +61,8 @@ class Health(Callback):
             raise UserError(f"callbacks.health.samples={samples} must be at least 2, to measure distances")
         self.every_n_steps, self.samples, self.seed = every_n_steps, samples, seed
         self.singular_values = singular_values
-        self.examination = Examination(detectors or {})
+        self.detectors = dict(detectors or {})
+        self.examination = Examination(self.detectors)
         self._probe: Probe | None = None
         self._statistics: Statistics | None = None
         #: of each network and each step since the last reading: the norms of its weights' gradients
@@ -82,10 +84,15 @@ class Health(Callback):
         self.examination.load_state_dict(state_dict["examination"])
         self._restored = {name: torch.tensor(value) for name, value in state_dict["peaks"].items()}
 
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def setup(self, trainer: Trainer, pl_module: SteppedModule, stage: str) -> None:
+        """Leaves out the detectors that speak of networks which the system does not have."""
+        roles = pl_module.network_names
+        self.examination = Examination({n: d for n, d in self.detectors.items() if d.applies_to(roles)})
+
+    def on_train_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Chooses the samples of the probe."""
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        packing = getattr(getattr(pl_module, "discriminator", None), "packing", 1)
+        data, game = pl_module.datamodule, pl_module.game
+        packing = getattr(game.discriminator, "packing", 1) if game is not None else 1
         count = min(self.samples, len(data.split("train")))
         dtype = next(pl_module.sampler.parameters()).dtype
         self._probe = Probe(data, count=count - count % packing, seed=self.seed, device=pl_module.device, dtype=dtype)
@@ -94,18 +101,18 @@ class Health(Callback):
         for name, peak in self._restored.items():
             self._norms[name] = [[peak.to(pl_module.device)]]
         # Looked up at each step: by Lightning's properties that would cost a small model a twentieth of it.
-        for name, optimizer in zip(pl_module.network_names, trainer.optimizers, strict=True):
+        for name, optimizer in pl_module.optimizers_by_role().items():
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             self._stepped[id(optimizer)] = name, [p for p in parameters if p.dim() > 1] or parameters
 
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Optimizer) -> None:
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: SteppedModule, optimizer: Optimizer) -> None:
         """Looks at the gradient of the network that is about to step."""
         network, weights = self._stepped[id(optimizer)]
         gradients = [w.grad for w in weights if w.grad is not None]
         self._norms[network].append(torch._foreach_norm(gradients))  # what they come to waits for the reading
         if pl_module.log_due and self._due(trainer, pl_module.update + 1):
             parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            self._look(network, getattr(pl_module, network), parameters)
+            self._look(network, pl_module.networks[network], parameters)
 
     @torch.no_grad()
     def _look(self, network: str, module: nn.Module, parameters: list[nn.Parameter]) -> None:
@@ -118,7 +125,7 @@ class Health(Callback):
             self._values[f"gradient_profile/{network}_ratio"] = norms.min() / norms.max()
             self._values |= _by_layer(f"gradient_profile/{network}", profile)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: SteppedModule, *_: Any) -> None:
         """Takes a reading when it is due."""
         if self._due(trainer, trainer.global_step) and trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             reading = self._read(trainer, pl_module)
@@ -127,7 +134,7 @@ class Health(Callback):
             logged = {name: value for name, value in latest.items() if name.startswith(("logits/", "loss/"))}
             self._examine({**logged, **reading, "step": float(trainer.global_step)})
 
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Compares the score with the best one so far."""
         evaluation = callback_of(trainer, Evaluation)
         if evaluation is None or evaluation.step != trainer.global_step:
@@ -148,7 +155,7 @@ class Health(Callback):
         return step // self.every_n_steps > (step - interval) // self.every_n_steps
 
     @torch.no_grad()
-    def _read(self, trainer: Trainer, pl_module: Any) -> dict[str, float]:
+    def _read(self, trainer: Trainer, pl_module: SteppedModule) -> dict[str, float]:
         """All values at once, averaged over the devices, so that all of them decide alike."""
         assert self._probe is not None
         values = self._values | {f"gradient_peak/{name}": _largest(norms) for name, norms in self._norms.items()}
@@ -156,7 +163,7 @@ class Health(Callback):
             moved = get_total_norm(torch._foreach_sub(weights, before))
             values[f"update_ratio/{name}"] = moved / get_total_norm(before)
             if self.singular_values:
-                values |= _by_layer(f"singular_value/{name}", singular_values(getattr(pl_module, name)))
+                values |= _by_layer(f"singular_value/{name}", singular_values(pl_module.networks[name]))
         with torch.enable_grad(), trainer.precision_plugin.forward_context():  # as the training computes
             values |= self._probe(pl_module)
         self._values, self._before = {}, {}

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 
 from adversaria.core.files import subfolder, write_text
 from adversaria.core.ranges import Amount, Count
+from adversaria.systems.base import SteppedModule
 
 
 class Profile(Callback):
@@ -33,7 +34,7 @@ class Profile(Callback):
             on_trace_ready=self._write,
         )
 
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Starts the profiler, which waits for its turn."""
         self._run = Path(trainer.default_root_dir)
         self._profiler.start()
@@ -42,7 +43,7 @@ class Profile(Callback):
         """Tells the profiler that a step is over."""
         self._profiler.step()
 
-    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Stops the profiler."""
         self._profiler.stop()
 

@@ -9,6 +9,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
+from adversaria.systems.base import SteppedModule
 from adversaria.training.callbacks.health import Health
 from adversaria.training.callbacks.lookup import callback_of
 from adversaria.training.callbacks.statistics import Statistics
@@ -23,7 +24,7 @@ class Progress(Callback):
     def __init__(self) -> None:
         self._bar: Any = None
 
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Opens the bar where the run stands."""
         if trainer.is_global_zero:
             interval = 0.5 if sys.stderr.isatty() else 60
@@ -37,7 +38,7 @@ class Progress(Callback):
             self._statistics = callback_of(trainer, Statistics)
             self._health = callback_of(trainer, Health)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: SteppedModule, *_: Any) -> None:
         """Moves on by one update."""
         if self._bar is None:
             return
@@ -51,11 +52,11 @@ class Progress(Callback):
             self._bar.set_postfix({**losses, **speed, **health}, refresh=False)
         self._bar.update()
 
-    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Closes the bar."""
         self._close()
 
-    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: SteppedModule, exception: BaseException) -> None:
         """Closes the bar."""
         self._close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from adversaria.core.modes import evaluating
 from adversaria.core.ranges import Count, Seed
 from adversaria.modalities.pictures import picture, save_picture
 from adversaria.sampling.draw import Draw, traverse
+from adversaria.systems.base import SteppedModule
 from adversaria.training.callbacks.ema import sampler_of
+from adversaria.training.run_logger import RunLogger, run_loggers
 
 
 class Samples(Callback):
@@ -44,7 +47,7 @@ class Samples(Callback):
         self._writer: ThreadPoolExecutor | None = None
         self._written: list[Future[None]] = []
 
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Writes the grid of reals."""
         if not trainer.is_global_zero:
             return
@@ -55,31 +58,31 @@ class Samples(Callback):
         if trainer.global_step == 0:
             self._publish(trainer, "reals", picture(self._reals, pl_module.spec))
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: SteppedModule, *_: Any) -> None:
         """Draws when a picture is due."""
         if trainer.global_step % self.every_n_steps == 0:
             self.draw(trainer, pl_module)
 
-    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Draws the last picture, and waits until all are written."""
         self.draw(trainer, pl_module)
-        self._settle()
+        self._wait_for_files()
 
-    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: SteppedModule, exception: BaseException) -> None:
         """Waits until all pictures are written; what ended the run says more than one that was not."""
         wait(self._written)
 
-    def draw(self, trainer: Trainer, pl_module: Any) -> None:
+    def draw(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Draws the samples of the present weights, once a step."""
         if not trainer.is_global_zero or self._drawn_at == trainer.global_step:
             return
         self._drawn_at = trainer.global_step
-        self._settle()
+        self._wait_for_files()
         with pl_module.clock.paused():
             self._draw(trainer, pl_module)
 
-    def _draw(self, trainer: Trainer, pl_module: Any) -> None:
-        classes = list(range(pl_module.spec.num_classes)) if pl_module.conditional else None
+    def _draw(self, trainer: Trainer, pl_module: SteppedModule) -> None:
+        classes = list(range(pl_module.spec.num_classes or 0)) if pl_module.conditional else None
         with evaluating(sampler_of(trainer)) as network:
             draw = Draw(network, pl_module.device, seed=self.seed, labels=classes)
             columns = len(classes) if classes and len(classes) <= self.count else None
@@ -99,17 +102,16 @@ class Samples(Callback):
         """Leaves the compression, 0.1 s for file and TensorBoard, to a thread: a GPU makes 30 updates meanwhile."""
         assert self._writer is not None
         path = Path(trainer.default_root_dir) / "samples" / f"{name or tag}.png"
-        self._written.append(self._writer.submit(_write, path, tag, rgb, trainer.global_step, list(trainer.loggers)))
+        self._written.append(self._writer.submit(_write, path, tag, rgb, trainer.global_step, run_loggers(trainer)))
 
-    def _settle(self) -> None:
+    def _wait_for_files(self) -> None:
         """Waits for the pictures so far, and raises what kept one from being written."""
         written, self._written = self._written, []
         for writing in written:
             writing.result()
 
 
-def _write(path: Path, tag: str, rgb: Tensor, step: int, loggers: list[Any]) -> None:
+def _write(path: Path, tag: str, rgb: Tensor, step: int, loggers: Sequence[RunLogger]) -> None:
     save_picture(path, rgb)
     for logger in loggers:
-        if hasattr(logger, "log_picture"):
-            logger.log_picture(tag, rgb, step)
+        logger.log_picture(tag, rgb, step)

@@ -10,6 +10,8 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 
+from adversaria.systems.base import SteppedModule
+
 
 class Statistics(Callback):
     """Logs every ``trainer.log_every_n_steps`` generator updates, in one transfer from the device.
@@ -24,27 +26,27 @@ class Statistics(Callback):
         self._norms: dict[str, Tensor] = {}
         self._mark = (0, 0.0)
 
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Notes where this start begins."""
         self._mark = (trainer.global_step, pl_module.clock.seconds)
 
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Optimizer) -> None:
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: SteppedModule, optimizer: Optimizer) -> None:
         """Takes the gradient norm of the network that is about to step."""
         if pl_module.log_due:
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            name = pl_module.network_names[trainer.optimizers.index(optimizer)]
+            name = next(role for role, own in pl_module.optimizers_by_role().items() if own is optimizer)
             self._norms[f"gradient_norm/{name}"] = norm = torch.stack(torch._foreach_norm(gradients)).norm()
             if (largest := pl_module.optim.clip_norm) is not None:
                 self._norms[f"gradient_norm_clipped/{name}"] = norm.clamp(max=largest)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: SteppedModule, *_: Any) -> None:
         """Logs when it is due."""
         if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
         tensors = {**pl_module.step_values, **self._norms}
         host = torch.stack([value.float() for value in tensors.values()]).tolist()
-        names = pl_module.network_names
-        rates = {f"rate/{n}": o.param_groups[0]["lr"] for n, o in zip(names, trainer.optimizers, strict=True)}
+        optimizers = pl_module.optimizers_by_role()
+        rates = {f"rate/{role}": optimizer.param_groups[0]["lr"] for role, optimizer in optimizers.items()}
         self.latest = {
             **dict(zip(tensors, host, strict=True)),
             **rates,
@@ -54,7 +56,7 @@ class Statistics(Callback):
         }
         pl_module.log_values(self.latest)
 
-    def _throughput(self, trainer: Trainer, pl_module: Any) -> dict[str, float]:
+    def _throughput(self, trainer: Trainer, pl_module: SteppedModule) -> dict[str, float]:
         """Reals and generator samples per second since the last logged step, over all devices."""
         (step, seconds), now = self._mark, pl_module.clock.seconds
         self._mark = (trainer.global_step, now)

@@ -15,10 +15,13 @@ from torch.nn.utils import parametrize
 
 from adversaria.config.admission import Trust
 from adversaria.core.errors import UserError
+from adversaria.core.modes import evaluating
 from adversaria.core.ranges import Amount
+from adversaria.core.types import DataSpec
 from adversaria.runs.checkpoints import read_checkpoint
 from adversaria.runs.folder import Run
 from adversaria.sampling.restore import check_objective
+from adversaria.systems.base import SteppedModule
 
 log = logging.getLogger("adversaria")
 
@@ -64,7 +67,7 @@ class WarmStart(Callback):
         self.checkpoint, self.weights, self.freeze_layers = checkpoint, weights, freeze_layers
         self.trust = trust or Trust()
 
-    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: SteppedModule, stage: str) -> None:
         """Before the networks go to their device, are averaged, or get optimizers."""
         if not Run(trainer.default_root_dir).last.is_file():
             self.take(pl_module)
@@ -72,7 +75,7 @@ class WarmStart(Callback):
             self.freeze(pl_module)
 
     @torch.no_grad()
-    def take(self, system: Any) -> None:
+    def take(self, system: SteppedModule) -> None:
         """Copies what fits into the networks of ``system``.
 
         Raises:
@@ -99,18 +102,18 @@ class WarmStart(Callback):
             ", ".join(left) or "none",
         )
 
-    def freeze(self, system: Any) -> None:
+    def freeze(self, system: SteppedModule) -> None:
         """Takes the gradients from the first layers of D.
 
         Raises:
             UserError: there is no D, or it has no more layers than that.
         """
-        if not isinstance(getattr(system, "discriminator", None), nn.Module):
+        if system.game is None:
             raise UserError(
                 f"callbacks.warm_start.freeze_layers={self.freeze_layers} freezes a discriminator, and this model has"
                 " none; set it to 0"
             )
-        layers = layers_from_the_image(system)
+        layers = layers_from_the_image(system.game.discriminator, system.spec, conditional=system.conditional)
         if self.freeze_layers >= len(layers):
             raise UserError(
                 f"callbacks.warm_start.freeze_layers={self.freeze_layers} would leave nothing to train of a"
@@ -123,18 +126,17 @@ class WarmStart(Callback):
         log.info("frozen are the first %d of %d layers of D, %d parameters", self.freeze_layers, len(layers), count)
 
 
-def _network_tensors(system: nn.Module) -> dict[str, Tensor]:
+def _network_tensors(system: SteppedModule) -> dict[str, Tensor]:
     """Parameters and buffers of the networks; the counters of augmentations and terms belong to a run."""
     networks = {name for name, child in system.named_children() if any(True for _ in child.parameters())}
     return {name: tensor for name, tensor in system.state_dict().items() if name.partition(".")[0] in networks}
 
 
-def _stored(checkpoint: Mapping[str, Any], system: Any, weights: Literal["ema", "raw"]) -> dict[str, Tensor]:
+def _stored(checkpoint: Mapping[str, Any], system: SteppedModule, weights: Literal["ema", "raw"]) -> dict[str, Tensor]:
     """The checkpoint's tensors by name, those of the sampler as ``weights`` says."""
     found: dict[str, Tensor] = dict(checkpoint["state_dict"])
-    sampler = next(name for name, module in system.named_modules() if module is system.sampler)
     if weights == "ema" and checkpoint.get("ema") is not None:
-        found |= {f"{sampler}.{name}": tensor for name, tensor in checkpoint["ema"].items()}
+        found |= {f"{system.sampler_name}.{name}": tensor for name, tensor in checkpoint["ema"].items()}
     return found
 
 
@@ -149,13 +151,12 @@ def _fitting(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str
 
 
 @torch.no_grad()
-def layers_from_the_image(system: Any) -> list[list[nn.Parameter]]:
-    """The parameters of D by layer, in the order in which an image passes the layers.
+def layers_from_the_image(network: nn.Module, spec: DataSpec, *, conditional: bool) -> list[list[nn.Parameter]]:
+    """The parameters of a D by layer, in the order in which an image passes the layers.
 
     A layer begins with a module that has a weight of at least two dimensions. Embeddings of labels are in none, for no
     image passes them.
     """
-    network: nn.Module = system.discriminator
     layers: list[list[nn.Parameter]] = []
     seen: set[nn.Module] = set()
 
@@ -170,18 +171,15 @@ def layers_from_the_image(system: Any) -> list[list[nn.Parameter]]:
         layers[-1].extend(parameters)
 
     hooks = [module.register_forward_hook(note) for module in network.modules() if _own_parameters(module)]
-    modes = {module: module.training for module in network.modules()}
     try:
-        network.eval()  # it draws no random numbers and moves no statistics then
         count = getattr(network, "packing", 1)  # samples that it judges together
         device = next(network.parameters()).device
-        labels = (torch.zeros(count, dtype=torch.int64, device=device),) if system.conditional else ()
-        network(torch.zeros(count, *system.spec.shape, device=device), *labels)
+        labels = (torch.zeros(count, dtype=torch.int64, device=device),) if conditional else ()
+        with evaluating(network):  # it draws no random numbers and moves no statistics then
+            network(torch.zeros(count, *spec.shape, device=device), *labels)
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
     return layers
 
 
