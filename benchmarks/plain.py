@@ -132,11 +132,11 @@ class Loop:
 
     def _discriminator_step(self, step: Step, index: int) -> None:
         with self._precision():
-            real, fake = self._judge(step)
+            real, fake = self._discriminate(step)
             loss = self._plus(self.loss.d_loss(real.logits, fake.logits), step, "discriminator", index, lazy=False)
         self._descend(1, loss)
         if self._has_lazy("discriminator", index):
-            self._lazy_step(1, step, "discriminator", index, self._judge)
+            self._lazy_step(1, step, "discriminator", index, self._discriminate)
         if observe := getattr(self.augment, "observe", None):
             observe(real.logits.detach())
         self._finish("discriminator", self.discriminator, loss, 1)
@@ -149,17 +149,17 @@ class Loop:
             parameter.requires_grad_(False)
         with self._frozen_statistics if self.means.frozen else nullcontext():
             with self._precision():
-                real_output, fake_output = self._fool(step)
+                real_output, fake_output = self._generate_and_discriminate(step)
                 loss = self.loss.g_loss(fake_output.logits, None if real_output is None else real_output.logits)
                 loss = self._plus(loss, step, "generator", self.update, lazy=False)
             self._descend(0, loss)
             if self._has_lazy("generator", self.update):
-                self._lazy_step(0, step, "generator", self.update, self._fool)
+                self._lazy_step(0, step, "generator", self.update, self._generate_and_discriminate)
         for parameter in frozen:
             parameter.requires_grad_(True)
         self._finish("generator", self.generator, loss, 0)
 
-    def _judge(self, step: Step) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
+    def _discriminate(self, step: Step) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
         """What D says of reals and fakes."""
         discriminator, augment, n = self.discriminator, self.augment, len(step.real)
         if self.joint:
@@ -174,7 +174,7 @@ class Loop:
             step.fake_output = discriminator(augment(step.fake), step.fake_labels)
         return step.real_output, step.fake_output
 
-    def _fool(self, step: Step) -> tuple[DiscriminatorOutput | None, DiscriminatorOutput]:
+    def _generate_and_discriminate(self, step: Step) -> tuple[DiscriminatorOutput | None, DiscriminatorOutput]:
         """What D says of new fakes, and of the reals where the loss compares the two."""
         step.fake = self.generator(step.latents, step.fake_labels)
         step.fake_output = self.discriminator(self.augment(step.fake), step.fake_labels)
@@ -194,12 +194,12 @@ class Loop:
     def _has_lazy(self, network: str, index: int) -> bool:
         return any(t.applies_to == network and t.interval > 1 and index % t.interval == 0 for t in self.terms.values())
 
-    def _lazy_step(self, which: int, step: Step, network: str, index: int, judge: Callable[[Step], Any]) -> None:
+    def _lazy_step(self, which: int, step: Step, network: str, index: int, forward: Callable[[Step], Any]) -> None:
         """A step of the lazy terms alone, as `adversaria.core.types.Term` has it."""
         with self._precision():
             lazy = [t for t in self.terms.values() if t.applies_to == network and t.interval > 1]
             if any(getattr(term, "uses_outputs", True) for term in lazy):
-                judge(step)
+                forward(step)
             loss = self._plus(torch.zeros((), device=self.device), step, network, index, lazy=True)
         self._descend(which, loss)
 

@@ -204,16 +204,18 @@ def test_generator_step_leaves_the_discriminator_alone(make_config: Callable[...
     experiment = build_experiment(config)
     system: Any = experiment.system
     seen: dict[str, Any] = {}
-    original = system._generator_step
+    begin, end, before = system.generate_and_discriminate, system.end_step, {}
 
-    def watched(*arguments: Any) -> torch.Tensor:
-        before = {k: v.clone() for k, v in system.discriminator.state_dict().items()}
-        loss = original(*arguments)
+    def begun(*arguments: Any) -> Any:
+        before.update({k: v.clone() for k, v in system.discriminator.state_dict().items()})
+        return begin(*arguments)
+
+    def ended(*arguments: Any) -> None:
         seen["moved"] = [k for k, v in system.discriminator.state_dict().items() if not torch.equal(v, before[k])]
         seen["gradients"] = [p for p in system.discriminator.parameters() if p.grad is not None and p.grad.any()]
-        return loss
+        end(*arguments)
 
-    system._generator_step = watched
+    system.generate_and_discriminate, system.end_step = begun, ended
     trainer = Trainer(
         max_steps=1,
         max_epochs=-1,
@@ -298,13 +300,13 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
 ) -> None:
     from adversaria.systems.gan import GAN
 
-    original = GAN._generator_step
+    original = GAN.generate_and_discriminate
 
-    def poisoned(self: GAN, *arguments: Any) -> torch.Tensor:
-        loss = original(self, *arguments)
-        return loss * float("nan") if self.global_step == 12 else loss
+    def poisoned(self: GAN, *arguments: Any) -> Any:
+        logits, compared = original(self, *arguments)
+        return logits * float("nan") if self.global_step == 12 else logits, compared
 
-    monkeypatch.setattr(GAN, "_generator_step", poisoned)
+    monkeypatch.setattr(GAN, "generate_and_discriminate", poisoned)
     run = train_run(
         "run",
         *POINTS,
@@ -325,15 +327,14 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
 def test_non_finite_weights_are_never_saved(train_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     from adversaria.systems.gan import GAN
 
-    original = GAN._generator_step
+    original = GAN.end_step
 
-    def poisoned(self: GAN, *arguments: Any) -> torch.Tensor:
-        loss = original(self, *arguments)
+    def poisoned(self: GAN, *arguments: Any) -> None:
+        original(self, *arguments)
         if self.global_step == 10:
             next(self.generator.parameters()).data.flatten()[0] = float("inf")
-        return loss
 
-    monkeypatch.setattr(GAN, "_generator_step", poisoned)
+    monkeypatch.setattr(GAN, "end_step", poisoned)
     run = train_run("run", *POINTS, "metrics=none", "trainer.max_steps=40", "callbacks.checkpoint.every_n_steps=5")
     assert (run.read_result() or {})["status"] == "diverged"
     assert torch.load(run.last, weights_only=True)["global_step"] == 5
@@ -368,9 +369,9 @@ def test_parts_cut_every_tensor_alike() -> None:
         torch.arange(4),
         *[nothing] * 3,
     )
-    parts = [(part.real.tolist(), part.fake.tolist(), part.real_labels) for part in step.parts(2)]
+    parts = [(part.real.tolist(), part.fake.tolist(), part.real_labels) for part in step.microbatches(2)]
     assert parts == [([0, 1, 2], [0, 1], None), ([3, 4, 5], [2, 3], None)]
-    assert next(step.parts(1)) is step
+    assert next(step.microbatches(1)) is step
 
 
 def test_bfloat16_stays_close_to_the_reference_arithmetic(train_run: Callable[..., Run]) -> None:

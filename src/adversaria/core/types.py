@@ -164,8 +164,8 @@ class Step:
     fake_output: DiscriminatorOutput | None
     progress: Progress
 
-    def parts(self, count: int) -> Iterator[Step]:
-        """``count`` steps with equal parts of the samples, what D said left out; the step itself if ``count`` is 1."""
+    def microbatches(self, count: int) -> Iterator[Step]:
+        """``count`` steps with equal shares of the samples, what D said left out; the step itself if ``count`` is 1."""
         if count == 1:
             yield self
             return

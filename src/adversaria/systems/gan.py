@@ -28,6 +28,7 @@ from adversaria.core.types import (
 )
 from adversaria.nn.latents import Latent, Normal
 from adversaria.nn.layers.batch_norm import frozen_statistics, mixes_samples
+from adversaria.objectives.augment import adaptive
 from adversaria.objectives.game import Game
 from adversaria.objectives.logits import logit_summary
 from adversaria.objectives.losses import AdversarialLoss
@@ -44,8 +45,7 @@ class GAN(SteppedModule):
         discriminator: maps samples to `DiscriminatorOutput`.
         loss: the adversarial loss of D and of G.
         penalty: terms, constraints and reparametrisations by name.
-        augment: differentiable, applied to everything that D sees. One that adapts has ``begin_step(progress)``, called
-            before each update, ``observe(real_logits)``, called after each D step, or ``values()`` for the loggers.
+        augment: differentiable, applied to everything that D sees (see `adversaria.objectives.augment.Augmentation`).
         optim: optimizers, schedule and how often D steps.
         seed: of the run.
         latent: distribution of G's latents; None: standard normal.
@@ -105,10 +105,15 @@ class GAN(SteppedModule):
         self.joint_pass = not mixes_samples(discriminator)
         self._frozen_statistics = frozen_statistics(discriminator)
         self._d_parameters = [p for p in discriminator.parameters() if p.requires_grad]
-        self._begin_augment = getattr(augment, "begin_step", None)
-        self._observe = getattr(augment, "observe", None)
+        follows = adaptive(augment)
+        # methods, not the module, which is a part of this one already
+        self._begin_augment, self._observe_reals, self._augment_values = (
+            follows.begin_step,
+            follows.observe,
+            follows.values,
+        )
         for any_part in (generator, discriminator, augment, *penalty.values()):
-            if check := getattr(any_part, "check", None):
+            if check := getattr(any_part, "check", None):  # a part of a user's own need not have one
                 check(self)
 
     @property
@@ -129,26 +134,63 @@ class GAN(SteppedModule):
         )
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """One generator update. ``batch`` holds ``n_critic`` times ``data.batch_size`` reals."""
-        real, labels = self.begin_step(batch)
-        labels = labels if self.conditional else None
-        if self._begin_augment is not None:
-            self._begin_augment(self.now)
+        """One generator update: ``n_critic`` steps of D, then one of G (Goodfellow et al. 2014, algorithm 1).
+
+        Each step takes its loss over ``optim.accumulate`` microbatches. Terms of a longer interval step by themselves.
+
+        Args:
+            batch: ``n_critic`` times ``data.batch_size`` reals.
+        """
+        x, y = self.begin_step(batch)  # [n_critic * N, *shape], and [n_critic * N] if G and D are conditional
         optimizer_g, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
-        n_critic = self.optim.n_critic
-
-        # One pass of G, without gradients, makes the fakes of all D steps of this update.
-        with torch.no_grad():
-            latents, fake_labels = self._draw(len(real), labels)
-            fake = self.forwards["generator"](latents, fake_labels)
-        whole = self._step(real, labels, latents, fake, fake_labels)
+        n_critic, accumulate = self.optim.n_critic, self.optim.accumulate
         values: dict[str, Tensor] = {}
-        for k, part in enumerate(whole.parts(n_critic)):
-            d_loss = self._discriminator_step(optimizer_d.optimizer, self.update * n_critic + k, part, values)
 
-        g_loss = self._generator_step(optimizer_g, real[-self.datamodule.batch_size :], labels, values)
-        losses = {"loss/discriminator": d_loss, "loss/generator": g_loss}
+        # 1. Fakes for all steps of D, from one pass of G without gradients.
+        with torch.no_grad():
+            z, fake_y = self._draw(len(x), y)
+            drawn = self._step(x, y, z, self.forwards["generator"](z, fake_y), fake_y)
+
+        for k, step in enumerate(drawn.microbatches(n_critic)):
+            # 2. Gradients of L_D = d_loss(D(x), D(G(z))) + terms.
+            terms, lazy = self._due_terms("discriminator", self.update * n_critic + k)
+            d_losses, d_logits = [], []
+            for part in step.microbatches(accumulate):
+                real_logits, fake_logits = self.discriminate(part)
+                loss = self.loss.d_loss(real_logits, fake_logits)
+                d_losses.append(self.backward_part(self._add_terms(loss, terms, part, values)))
+                d_logits.append((real_logits.detach(), fake_logits.detach()))
+            # 3. D's step.
+            self.step_uncounted(optimizer_d.optimizer)
+            self._lazy_step(optimizer_d.optimizer, lazy, self.discriminate, step)
+            self._project("discriminator", self.discriminator)
+            self._observe(d_logits, values)
+
+        # 4. Gradients of L_G = g_loss(D(G(z)), D(x)) + terms. D's weights need none here, and its running statistics
+        # belong to its own steps.
+        x = x[-self.datamodule.batch_size :]
+        z, fake_y = self._draw(self.optim.generator_batch or len(x), y)
+        step = self._step(x, None if y is None else y[-len(x) :], z, x[:0], fake_y)  # G(z) is made part by part
+        terms, lazy = self._due_terms("generator", self.update)
+        g_losses = []
+        with self._frozen_discriminator(), self._frozen_statistics:
+            for part in step.microbatches(accumulate):
+                fake_logits, compared = self.generate_and_discriminate(part)
+                loss = self.loss.g_loss(fake_logits, compared)
+                g_losses.append(self.backward_part(self._add_terms(loss, terms, part, values)))
+            # 5. G's step, the one that counts as an update.
+            self.step_counted(optimizer_g)
+            self._lazy_step(optimizer_g.optimizer, lazy, self.generate_and_discriminate, step)
+        self._project("generator", self.generator)
+
+        losses = {"loss/discriminator": sum_of(d_losses), "loss/generator": sum_of(g_losses)}
         self.end_step(losses, {**values, **self._lazy_values})
+
+    def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """As every system does; labels for a conditional GAN alone, and the augmentation knows how far the run is."""
+        x, y = super().begin_step(batch)
+        self._begin_augment(self.now)
+        return x, y if self.conditional else None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what lazy terms last were, so that a run that goes on logs what an uninterrupted one does."""
@@ -160,56 +202,20 @@ class GAN(SteppedModule):
         super().on_load_checkpoint(checkpoint)
         self._lazy_values = {n: value.to(self.device) for n, value in checkpoint.get("lazy_values", {}).items()}
 
-    def _discriminator_step(self, optimizer: Optimizer, index: int, whole: Step, values: dict[str, Tensor]) -> Tensor:
-        """One step of D on reals and fakes of equal number; ``index`` counts D steps over the whole run."""
-        due, lazy = self._due_terms("discriminator", index)
-        losses, logits = [], []
-        for step in whole.parts(self.optim.accumulate):
-            real, fake = self._judge(step)
-            loss = self._add_terms(self.loss.d_loss(real.logits, fake.logits), due, step, values)
-            losses.append(self.backward_part(loss))
-            logits.append((real.logits.detach(), fake.logits.detach()))
-        self.step_uncounted(optimizer)
-        if lazy:
-            self._lazy_step(optimizer, lazy, self._judge, whole)
-        self._project("discriminator", self.discriminator)
-        if self._observe is not None:
-            self._observe(torch.cat([real_logits for real_logits, _ in logits]))
-        if self.log_due:
-            values |= logit_summary(*(torch.cat(parts).flatten() for parts in zip(*logits, strict=True)))
-            values |= getattr(self.augment, "values", dict)()
-        return sum_of(losses)
-
-    def _generator_step(self, optimizer: Any, real: Tensor, labels: Tensor | None, values: dict[str, Tensor]) -> Tensor:
-        """One step of G, the one that counts as an update."""
-        latents, fake_labels = self._draw(self.optim.generator_batch or len(real), labels)
-        real_labels = None if labels is None else labels[-len(real) :]
-        whole = self._step(real, real_labels, latents, real[:0], fake_labels)  # the fakes are made part by part
-        due, lazy = self._due_terms("generator", self.update)
-        losses = []
-        # D's weights need no gradient here and its running statistics belong to its own steps.
-        with self._frozen_discriminator(), self._frozen_statistics:
-            for step in whole.parts(self.optim.accumulate):
-                real_output, fake_output = self._fool(step)
-                loss = self.loss.g_loss(fake_output.logits, None if real_output is None else real_output.logits)
-                losses.append(self.backward_part(self._add_terms(loss, due, step, values)))
-            self.step_counted(optimizer)
-            if lazy:
-                self._lazy_step(optimizer.optimizer, lazy, self._fool, whole)
-        self._project("generator", self.generator)
-        return sum_of(losses)
-
     def _lazy_step(
-        self, optimizer: Optimizer, lazy: Mapping[str, Term], judge: Callable[[Step], object], whole: Step
+        self, optimizer: Optimizer, lazy: Mapping[str, Term], forward: Callable[[Step], object], step: Step
     ) -> None:
         """A step of the terms of a longer interval alone (see `Term`); its gradient norm is not the one to log."""
+        if not lazy:
+            return
         log_due, self.log_due = self.log_due, False
         values: dict[str, Tensor] = {}
+        # a term of a user's own need not say it
         outputs = any(getattr(term, "uses_outputs", True) for term in lazy.values())
-        for step in whole.parts(self.optim.accumulate):
+        for part in step.microbatches(self.optim.accumulate):
             if outputs:
-                judge(step)
-            self.backward_part(self._add_terms(torch.zeros((), device=self.device), lazy, step, values))
+                forward(part)
+            self.backward_part(self._add_terms(torch.zeros((), device=self.device), lazy, part, values))
         self.step_uncounted(optimizer)
         self._lazy_values |= {name: value.detach() for name, value in values.items()}
         self.log_due = log_due
@@ -225,8 +231,9 @@ class GAN(SteppedModule):
             for parameter in self._d_parameters:
                 parameter.requires_grad_(True)
 
-    def _judge(self, step: Step) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
-        """What D says of augmented reals and fakes, in one pass where the architecture allows it; ``step`` gets it."""
+    def discriminate(self, step: Step) -> tuple[Tensor, Tensor]:
+        """D's logits of augmented reals and fakes, in one pass where the architecture allows it; ``step`` gets all that
+        D said."""
         real, labels, fake, fake_labels = step.real, step.real_labels, step.fake, step.fake_labels
         discriminator = self.forwards["discriminator"]
         if self.joint_pass:
@@ -236,17 +243,27 @@ class GAN(SteppedModule):
         else:
             outputs = discriminator(self.augment(real), labels), discriminator(self.augment(fake), fake_labels)
         step.real_output, step.fake_output = outputs
-        return outputs
+        return outputs[0].logits, outputs[1].logits
 
-    def _fool(self, step: Step) -> tuple[DiscriminatorOutput | None, DiscriminatorOutput]:
-        """New fakes and what D says of them, and of the reals where the loss compares the two; ``step`` gets all."""
+    def generate_and_discriminate(self, step: Step) -> tuple[Tensor, Tensor | None]:
+        """D's logits of new fakes, and of the reals where the loss compares the two; ``step`` gets all of it."""
         discriminator = self.forwards["discriminator"]
         step.fake = self.forwards["generator"](step.latents, step.fake_labels)
-        step.fake_output = output = discriminator(self.augment(step.fake), step.fake_labels)
-        if self.loss.needs_real_logits:
-            with torch.no_grad():
-                step.real_output = discriminator(self.augment(step.real), step.real_labels)
-        return step.real_output, output
+        fake: DiscriminatorOutput = discriminator(self.augment(step.fake), step.fake_labels)
+        step.fake_output = fake
+        if not self.loss.needs_real_logits:
+            return fake.logits, None
+        with torch.no_grad():
+            real: DiscriminatorOutput = discriminator(self.augment(step.real), step.real_labels)
+        step.real_output = real
+        return fake.logits, real.logits
+
+    def _observe(self, logits: list[tuple[Tensor, Tensor]], values: dict[str, Tensor]) -> None:
+        """Shows D's logits of the reals to the augmentation; ``values`` gets a summary of all logits if it is due."""
+        self._observe_reals(logits[0][0] if len(logits) == 1 else torch.cat([real for real, _ in logits]))
+        if self.log_due:
+            values |= logit_summary(*(torch.cat(parts).flatten() for parts in zip(*logits, strict=True)))
+            values |= self._augment_values()
 
     def _due_terms(self, network: Network, index: int) -> tuple[dict[str, Term], dict[str, Term]]:
         """The terms of ``network`` that are due at step ``index``: those of every step, and the lazy ones."""

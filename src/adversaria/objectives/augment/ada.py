@@ -22,9 +22,10 @@ from adversaria.nn.layers import at_least_float32, without_autocast
 from adversaria.objectives.augment.ada_colour import Colour
 from adversaria.objectives.augment.ada_corruption import Cutout, Filter, Noise
 from adversaria.objectives.augment.ada_geometry import Geometry, Turn
+from adversaria.objectives.augment.base import Augmentation
 
 
-class ADA(nn.Module):
+class ADA(Augmentation):
     """The pipeline of appendix B with the control of p of section 3.
 
     Every ``interval`` D steps p rises if r_t, the mean sign of D's logits of reals in these steps, is above the target,

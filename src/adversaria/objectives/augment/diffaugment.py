@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
+from adversaria.objectives.augment.base import Augmentation
 
 
-class DiffAugment(nn.Module):
+class DiffAugment(Augmentation):
     """The transformations of ``policy``, one after the other.
 
     Args:

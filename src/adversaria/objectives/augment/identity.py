@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from adversaria.core.types import DataSpec
+from adversaria.objectives.augment.base import Augmentation
 
 
-class Identity(nn.Module):
+class Identity(Augmentation):
     """Shows D the samples as they are.
 
     Args:
