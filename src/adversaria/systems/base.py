@@ -6,18 +6,13 @@ stands here and nowhere else.
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning import LightningModule
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -27,13 +22,10 @@ from adversaria.core.seeding import seed_step
 from adversaria.core.types import Batch, DataSpec
 from adversaria.objectives.game import Game
 from adversaria.systems.optim import Optim
-from adversaria.systems.parallel import StepwiseDDP, average_gradients
+from adversaria.systems.shortcuts import Shortcuts
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
-
-
-_NO_CONTEXT = nullcontext()
 
 
 class RunningLoss:
@@ -95,15 +87,7 @@ def all_finite(module: nn.Module) -> bool:
     return not tensors or bool(torch.isfinite(torch.stack(torch._foreach_norm(tensors)).sum()))
 
 
-class NoProfiler(PassThroughProfiler):
-    """Profiles nothing, without making a context manager for each of a hundred hooks a step."""
-
-    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
-        """One context for all."""
-        return _NO_CONTEXT
-
-
-class SteppedModule(LightningModule):
+class SteppedModule(Shortcuts):
     """The base of every system: one `training_step` is one generator update.
 
     Args:
@@ -138,34 +122,10 @@ class SteppedModule(LightningModule):
         self._restored_step: int | None = None
         #: whether training has begun, with everything in place that a checkpoint brought
         self.begun = False
-        self._plain = False
-        self._step_listeners: list[Callback] = []
         self.running_loss = RunningLoss()
         self.clock = Stopwatch()
         #: values of the last logged step, on the device
         self.step_values: dict[str, Tensor] = {}
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Lightning notes the name of each hook it calls, some fifty times a step; `nn.Module` would ask each time
-        whether it is a parameter."""
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Lightning looks up the parameters of `training_step` at each step; a stored signature answers at once."""
-        super().__init_subclass__(**kwargs)
-        if "training_step" in cls.__dict__:
-            cls.training_step.__signature__ = inspect.signature(cls.training_step)  # type: ignore[attr-defined]
-
-    def _apply_batch_transfer_handler(
-        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
-    ) -> Any:
-        """Nothing for reals that lie on the device: three rounds of hooks would find that out one tensor at a time."""
-        if self._plain and isinstance(batch, Batch) and batch.samples.device == device:
-            return batch
-        return super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -245,19 +205,11 @@ class SteppedModule(LightningModule):
         return {}
 
     def on_train_start(self) -> None:
-        """Starts the clock; finds out whether Lightning's `backward` and `step` would do more than the bare calls.
-
-        They do with another strategy than ours, with a gradient scaler, and for callbacks that listen to `backward`.
-        Else their rounds of hooks would cost a small model a tenth of its step.
-        """
+        """Starts the clock, once everything is in place that a checkpoint brought."""
+        super().on_train_start()
         self._check_restored()
         self.clock.start()
         self.begun = True
-        backward = self._listeners("on_before_backward") + self._listeners("on_after_backward")
-        ours = isinstance(self.trainer.strategy, SingleDeviceStrategy | StepwiseDDP)
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        self._plain = ours and scaler is None and not backward
-        self._step_listeners = self._listeners("on_before_optimizer_step")
 
     def _check_restored(self) -> None:
         """Raises ValueError if a checkpoint did not bring what it says, or moments of other shapes than the weights."""
@@ -271,10 +223,6 @@ class SteppedModule(LightningModule):
                     )  # Adafactor's
                     if whole and value.shape != parameter.shape:
                         raise ValueError(f"{name} of an optimizer has shape {tuple(value.shape)}")
-
-    def _listeners(self, hook: str) -> list[Callback]:
-        """The trainer's callbacks that override ``hook``."""
-        return [c for c in self.trainer.callbacks if getattr(type(c), hook) is not getattr(Callback, hook)]
 
     def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Seeds, sets the learning rates, and gives the reals ``[n, *shape]`` float and their labels ``[n]``."""
@@ -292,41 +240,11 @@ class SteppedModule(LightningModule):
             self.step_values = {name: value.detach() for name, value in {**losses, **values}.items()}
 
     def backward_part(self, loss: Tensor) -> Tensor:
-        """Adds the gradients of one of ``optim.accumulate`` parts; returns its share of the loss, detached."""
+        """Adds the gradients of one of ``optim.accumulate`` microbatches; returns its share of the loss, detached."""
         if self.optim.accumulate > 1:
             loss = loss / self.optim.accumulate
-        if self._plain:
-            loss.backward()  # type: ignore[no-untyped-call]
-        else:
-            self.manual_backward(loss)
+        self.differentiate(loss)
         return loss.detach()
-
-    def step_uncounted(self, optimizer: Optimizer) -> None:
-        """An optimizer step that does not advance `global_step`, with the hooks and precision of one that does."""
-        if self._plain:
-            self._plain_step(optimizer)
-        else:
-            self.trainer.strategy.optimizer_step(optimizer, _nothing)
-        _forget_gradients(optimizer)
-
-    def step_counted(self, optimizer: Any) -> None:
-        """The one optimizer step of an update that advances `global_step`; takes Lightning's wrapped optimizer."""
-        if self._plain:
-            count = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-            count.increment_ready()
-            self._plain_step(optimizer.optimizer)
-            count.increment_completed()
-        else:
-            optimizer.step()
-        _forget_gradients(optimizer)
-
-    def _plain_step(self, optimizer: Optimizer) -> None:
-        if self.trainer.world_size > 1:
-            average_gradients(optimizer)
-        for listener in self._step_listeners:
-            listener.on_before_optimizer_step(self.trainer, self, optimizer)
-        self.on_before_optimizer_step(optimizer)
-        optimizer.step()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips the gradients, unscaled by now, to ``optim.clip_norm``."""
@@ -346,14 +264,3 @@ class SteppedModule(LightningModule):
 def sum_of(losses: list[Tensor]) -> Tensor:
     """The sum of scalars; the scalar itself if there is one."""
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
-
-
-def _forget_gradients(optimizer: Any) -> None:
-    """`Optimizer.zero_grad` without its profiling, which costs a small model 2% of its step."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = None
-
-
-def _nothing() -> None:
-    """Nothing to do, as for a closure whose gradients are there already."""

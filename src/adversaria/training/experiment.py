@@ -33,9 +33,10 @@ from adversaria.health import Finding
 from adversaria.nn.layers.checkpointing import checkpoint_blocks
 from adversaria.runs.checkpoints import AtomicIO, read_checkpoint
 from adversaria.runs.folder import Run
-from adversaria.systems.base import NoProfiler, SteppedModule
+from adversaria.systems.base import SteppedModule
 from adversaria.systems.build import build_system
 from adversaria.systems.parallel import let_signals_be
+from adversaria.systems.shortcuts import NoProfiler
 from adversaria.training.callbacks import Checkpoint, Evaluation, Health, in_order
 from adversaria.training.callbacks.ema import sampler_of
 from adversaria.training.callbacks.lookup import callback_of
