@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning import Trainer
+from lightning.pytorch.loggers import Logger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from adversaria.core.errors import UserError
+from adversaria.runs.folder import Run
+from adversaria.training import experiment
 from adversaria.training.loggers import CSV, TensorBoard
+from adversaria.training.run_logger import RunLogger
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -96,3 +103,52 @@ def test_tensorboard_writes_into_no_linked_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="link"):
         TensorBoard(run_dir=str(tmp_path)).log_metrics({"loss": 1.0}, step=1)
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+class WordsOnly(RunLogger):
+    """A user's own, which takes no pictures."""
+
+    name, version = "words", ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: dict[str, str] = {}
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None: ...
+
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None: ...
+
+    def log_text(self, tag: str, text: str, step: int) -> None:
+        self.words[tag] = text
+
+
+class Foreign(Logger):
+    """Has a method of the same name and other arguments, as W&B's."""
+
+    name, version = "foreign", ""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None: ...
+
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None: ...
+
+    def log_text(self, key: str, columns: list[str], data: list[list[str]]) -> None:
+        raise AssertionError("it was given words")
+
+
+def test_words_and_pictures_go_to_loggers_of_ours_alone(
+    tmp_path: Path, make_config: Callable[..., Any], tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, foreign = WordsOnly(), Foreign()
+    overrides = ("model=mlp", "data=ring8", *tiny, "metrics=modes", "metrics.count=50", "trainer.max_steps=1")
+    made = experiment.build_experiment(make_config(*overrides))
+    make_trainer = experiment.make_trainer
+
+    def with_loggers(*given: Any) -> Trainer:
+        trainer = make_trainer(*given)
+        trainer.loggers = [own, foreign]
+        return trainer
+
+    monkeypatch.setattr(experiment, "make_trainer", with_loggers)
+    experiment.train(made, Run(tmp_path))
+    assert list(own.words) == ["score/fingerprint"]
+    assert (tmp_path / "samples" / "000001.png").is_file()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from typing import Any
 
 import torch.distributed as dist
 from lightning import Trainer
@@ -19,7 +18,7 @@ from adversaria.health import Finding
 from adversaria.runs.checkpoints import AtomicIO, read_checkpoint
 from adversaria.runs.folder import Run
 from adversaria.training.callbacks import Evaluation, Guard
-from adversaria.training.callbacks.lookup import callback_of
+from adversaria.training.callbacks.lookup import callback_of, system_of
 
 log = logging.getLogger("adversaria")
 
@@ -34,7 +33,7 @@ def roll_back(trainer: Trainer, run: Run, failure: Finding) -> bool:
         Whether it was put back: then it is to be resumed.
     """
     guard = callback_of(trainer, Guard)
-    earlier: list[dict[str, Any]] = trainer.lightning_module.rollbacks  # type: ignore[assignment]
+    earlier = system_of(trainer).rollbacks
     if guard is None or guard.action != "rollback" or len(earlier) >= guard.max_rollbacks:
         return False
     source = guard.healthy_checkpoint(run.last.parent, failure, earlier)

@@ -14,6 +14,7 @@ from adversaria.core.errors import UserError
 from adversaria.core.ranges import Amount, AtLeast, Decay, Positive
 from adversaria.core.schedules import Progress, Ramp, value_at
 from adversaria.systems.base import SteppedModule
+from adversaria.training.callbacks.lookup import callback_of, system_of
 
 
 class EMA(Callback):
@@ -101,7 +102,7 @@ class EMA(Callback):
 
 def sampler_of(trainer: Trainer) -> nn.Module:
     """The network to sample from: the average where there is one, else the trained one."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, EMA) and callback.network is not None:
-            return callback.network
-    return trainer.lightning_module.sampler  # type: ignore[return-value]
+    average = callback_of(trainer, EMA)
+    if average is not None and average.network is not None:
+        return average.network
+    return system_of(trainer).sampler

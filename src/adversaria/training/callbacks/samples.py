@@ -52,7 +52,7 @@ class Samples(Callback):
         if not trainer.is_global_zero:
             return
         self._writer = ThreadPoolExecutor(1, "samples")
-        split = trainer.datamodule.split("train")  # type: ignore[attr-defined]
+        split = pl_module.datamodule.split("train")
         chosen = torch.randperm(len(split.samples), generator=torch.Generator().manual_seed(self.seed))
         self._reals = split.batch(chosen[: self.count].numpy()).samples
         if trainer.global_step == 0:

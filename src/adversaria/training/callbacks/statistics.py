@@ -62,7 +62,7 @@ class Statistics(Callback):
         self._mark = (trainer.global_step, now)
         updates_per_second = (trainer.global_step - step) / max(now - seconds, 1e-9)
         reals = pl_module.images_seen / trainer.global_step
-        fakes = (pl_module.optim.generator_batch or trainer.datamodule.batch_size) * trainer.world_size  # type: ignore[attr-defined]
+        fakes = (pl_module.optim.generator_batch or pl_module.datamodule.batch_size) * trainer.world_size
         return {
             "throughput/images_per_second": reals * updates_per_second,
             "throughput/generator_samples_per_second": fakes * updates_per_second,
