@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback
 from plain import Loop, Means
-from torch.autograd import DeviceType
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from turns import clock
@@ -61,12 +61,13 @@ def flops_per_update(experiment: Experiment, device: torch.device, period: int) 
     as gradients of D's weights in the G step, is left out.
     """
     loop = Loop(experiment, device, Means.all(bf16=False))
-    with Flops() as counter:
+    counter = Flops()
+    with counter:
         loop.run(period)
     return counter.total / period
 
 
-class Flops(TorchDispatchMode):
+class Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up what PyTorch's formulas say of each operation.
 
     `torch.utils.flop_counter.FlopCounterMode` has these formulas too, but its hooks on modules cannot stand gradient
@@ -74,7 +75,7 @@ class Flops(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

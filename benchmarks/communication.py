@@ -210,9 +210,9 @@ def main() -> None:
         lines.append(cells)
     print(as_table(head, lines))
     columns = [(links, n) for links in LINKS.values() for n in (8, 64)]
-    head = ("recipe", *(title for name in LINKS for title in (f"{name}: 8", "64")))
+    head_of_links = ("recipe", *(title for name in LINKS for title in (f"{name}: 8", "64")))
     ups = {r.name: [n * r.efficiency(links, n, computing[r.name]) for links, n in columns] for r in recipes}
-    print("\n" + as_table(head, [(name, *(f"{up:.1f}" for up in row)) for name, row in ups.items()]))
+    print("\n" + as_table(head_of_links, [(name, *(f"{up:.1f}" for up in row)) for name, row in ups.items()]))
     draw(recipes, computing)
     if arguments.json:
         plan = [{**asdict(r), "seconds": computing[r.name]} for r in recipes]

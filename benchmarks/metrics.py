@@ -35,7 +35,7 @@ def features(count: int, dim: int, seed: int) -> Tensor:
     mixing = torch.randn(dim, dim, generator=torch.Generator().manual_seed(0)) / dim**0.5
     mixing *= torch.linspace(2, 0.05, dim)[:, None]
     x = torch.empty(count, dim)
-    for part in x.split(1000):
+    for part in torch.split(x, 1000):
         part.copy_((torch.randn(len(part), dim, generator=generator) @ mixing).relu_())
     return x
 
@@ -43,7 +43,7 @@ def features(count: int, dim: int, seed: int) -> Tensor:
 def frechet(real: Tensor, fake: Tensor) -> Callable[[], object]:
     """The statistics of the fakes and the distance; those of the reals are cached by every run."""
     gaussian = RunningGaussian(real.shape[1])
-    for part in real.split(1000):
+    for part in torch.split(real, 1000):
         gaussian.update(part)
     mean, root = gaussian.mean, symmetric_root(gaussian.covariance)
     return lambda: frechet_distance(fake, mean, root)
@@ -70,7 +70,7 @@ def memory_mib(field: Literal["VmRSS", "VmHWM"]) -> float:
 
 def measure(name: str, count: int, dim: int, repeats: int) -> tuple[float, float]:
     """Median seconds and MiB beyond the inputs."""
-    CASES[name](*features(128, 32, 0).split(64))()  # what libraries allocate when first used
+    CASES[name](*torch.split(features(128, 32, 0), 64))()  # what libraries allocate when first used
     call = CASES[name](features(count, dim, 1), features(count, dim, 2))
     Path("/proc/self/clear_refs").write_text("5", "utf-8")  # resets the peak
     before, seconds = memory_mib("VmRSS"), []

@@ -84,14 +84,14 @@ class Loop:
         layout = torch.channels_last if means.channels_last else torch.contiguous_format
         for module in (self.generator, self.discriminator, self.augment, *self.terms.values()):
             if isinstance(module, nn.Module):
-                module.to(device=device, memory_format=layout)
+                module.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.device, self.means, self.layout = device, means, layout
         self.loss, self.optim, self.conditional = system.loss, system.optim, system.conditional
         self.joint = means.joint and not mixes_samples(self.discriminator)
         if means.compiled:
             self.generator.compile(dynamic=False)
             self.discriminator.compile(dynamic=False)
-        adapt = (lambda factory: factory) if means.fused else _unfused
+        adapt: Callable[[Any], Any] = (lambda factory: factory) if means.fused else _unfused
         self.optimizers = [
             make_optimizer(adapt(factory), network.parameters(), scaled_gradients=False)
             for factory, network in (
@@ -109,16 +109,20 @@ class Loop:
         self.read = [0.0, 0.0]
         self._chunks = self._resident() if means.resident else self._loaded(workers)
 
-    def run(self, steps: int) -> None:
-        """Trains for ``steps`` generator updates."""
-        for _ in range(steps):
+    def run(self, updates: int) -> None:
+        """Trains for ``updates`` generator updates."""
+        for _ in range(updates):
             images = self.optim.n_critic * self.batch_size
             now = Progress(self.update, self.updates, self.update * images, self.updates * images)
             self.optim.set_rates(self.optimizers, now)
             if begin := getattr(self.augment, "begin_step", None):
                 begin(now)
             steps = [self._step(*next(self._chunks), now) for _ in range(self.optim.n_critic)]
-            labels = torch.cat([step.real_labels for step in steps]) if self.conditional else None
+            labels = (
+                torch.cat([step.real_labels for step in steps if step.real_labels is not None])
+                if self.conditional
+                else None
+            )
             for k, (step, fakes) in enumerate(zip(steps, self._fakes(labels), strict=True)):
                 step.fake, step.latents, step.fake_labels = fakes
                 self._discriminator_step(step, self.update * self.optim.n_critic + k)
@@ -163,11 +167,13 @@ class Loop:
         """What D says of reals and fakes."""
         discriminator, augment, n = self.discriminator, self.augment, len(step.real)
         if self.joint:
-            labels = None if step.real_labels is None else torch.cat([step.real_labels, step.fake_labels])
+            real, fake = step.real_labels, step.fake_labels
+            labels = None if real is None or fake is None else torch.cat([real, fake])
             both = discriminator(augment(torch.cat([step.real, step.fake])), labels)
             halves = [None if t is None else (t[:n], t[n:]) for t in both]
             step.real_output, step.fake_output = (
-                DiscriminatorOutput(*(None if pair is None else pair[k] for pair in halves)) for k in (0, 1)
+                DiscriminatorOutput(*(None if pair is None else pair[k] for pair in halves))  # type: ignore[arg-type]
+                for k in (0, 1)
             )
         else:
             step.real_output = discriminator(augment(step.real), step.real_labels)
@@ -206,7 +212,7 @@ class Loop:
     def _descend(self, which: int, loss: Tensor) -> None:
         optimizer = self.optimizers[which]
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if self.optim.clip_norm is not None:
             nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], self.optim.clip_norm)
         optimizer.step()

@@ -77,7 +77,8 @@ _HEAD = (
 
 def _settings(row: dict[str, Any]) -> str:
     compiled = {"true": ", compiled", "false": ", eager"}.get(row.get("compile", ""), "")
-    return row.get("precision", row["trainer.precision"]) + compiled
+    precision: str = row.get("precision", row["trainer.precision"])
+    return precision + compiled
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

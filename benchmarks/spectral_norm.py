@@ -38,11 +38,11 @@ SAMPLES = 128
 UNCOUNTED = ("empty", "new_empty", "_unsafe_view", "detach")
 
 
-class Operations(TorchDispatchMode):
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what computes: neither views nor the allocation of memory."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -77,7 +77,7 @@ class Weights(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.layers = [m for m in network.modules() if parametrize.is_parametrized(m, "weight")]
+        self.layers: list[Any] = [m for m in network.modules() if parametrize.is_parametrized(m, "weight")]
         self.gradients = [torch.randn_like(layer.weight) for layer in self.layers]
         self.hooks = list(network._forward_pre_hooks.values())
 
@@ -87,7 +87,7 @@ class Weights(nn.Module):
             hook(self, ())
         torch.autograd.backward([layer.weight for layer in self.layers], self.gradients)
         for layer in self.layers:
-            layer.parametrizations.weight.original.grad = None  # type: ignore[union-attr]
+            layer.parametrizations.weight.original.grad = None
 
 
 class Step:
@@ -120,7 +120,8 @@ def seconds(parts: dict[str, Any], repeats: int) -> dict[str, list[float]]:
 
 def operations(part: Any) -> int:
     """How many operations a step takes."""
-    with Operations() as counter:
+    counter = Operations()
+    with counter:
         part.step()
     return counter.count
 

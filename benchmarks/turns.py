@@ -57,7 +57,8 @@ def fit(experiment: Experiment, *callbacks: Callback) -> None:
 
 def period_of(experiment: Experiment) -> int:
     """After how many updates all lazy terms have been due equally often."""
-    return math.lcm(*(term.interval for term in experiment.system.terms.values()))
+    system: Any = experiment.system
+    return math.lcm(*(term.interval for term in system.terms.values()))
 
 
 @dataclass

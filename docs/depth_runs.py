@@ -111,7 +111,7 @@ def _keep_error(errors: dict[str, Tensor], layer: str) -> Any:
 
     def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
         if output.requires_grad:
-            output.register_hook(add)
+            output.register_hook(add)  # type: ignore[no-untyped-call]
 
     return hook
 

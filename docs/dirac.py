@@ -77,7 +77,8 @@ class Result(NamedTuple):
     @property
     def error(self) -> float:
         """The largest distance between the path and the closed form's."""
-        expected = self.game.trajectory(*self.path[0], self.lr, len(self.path) - 1)
+        theta, psi = self.path[0]
+        expected = self.game.trajectory(theta, psi, self.lr, len(self.path) - 1)
         return float(np.abs(self.path - expected).max())
 
 

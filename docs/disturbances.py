@@ -79,7 +79,7 @@ def measure(data: DataModule) -> dict[str, list[float]]:
     extractor.to(DEVICE).eval()
 
     def features(images: Tensor) -> Tensor:
-        return torch.cat([embed(extractor, part, DEVICE)[0] for part in images.split(500)])
+        return torch.cat([embed(extractor, part, DEVICE)[0] for part in torch.split(images, 500)])
 
     gaussian = RunningGaussian(extractor.feature_dim)
     train, test = data.split("train"), data.split("test")

@@ -25,7 +25,7 @@ from unattended import ROOT, add_workers
 import adversaria
 from adversaria.cli.inprocess import compose
 from adversaria.config.build import construct
-from adversaria.data.module import DataModule
+from adversaria.data.synthetic.points import GaussianMixture
 from adversaria.evaluation.metrics.modes import RADIUS
 from adversaria.reporting.compare.figures import COLORS
 
@@ -104,9 +104,9 @@ def mean_and_deviation(values: list[float], digits: int) -> str:
     return f"{mean} ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else mean
 
 
-def data_of(name: str) -> DataModule:
+def data_of(name: str) -> GaussianMixture:
     """The data set, ready."""
-    data: DataModule = construct(compose("model=mlp", f"data={name}")["data"], "data", [])
+    data: GaussianMixture = construct(compose("model=mlp", f"data={name}")["data"], "data", [])
     data.prepare()
     return data
 
@@ -157,7 +157,7 @@ def save(figure: Any, file: Path) -> None:
     Image.open(buffer).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
-def draw(axes: Any, data: DataModule, samples: Tensor, title: str, below: str) -> None:
+def draw(axes: Any, data: GaussianMixture, samples: Tensor, title: str, below: str) -> None:
     """One panel: the modes as rings, samples of high quality in blue and the others in orange."""
     extent = float(data.modes.abs().max()) * 1.3
     distances = torch.cdist(samples.double(), data.modes.double()).min(dim=1).values

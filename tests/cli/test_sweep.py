@@ -171,7 +171,7 @@ def test_a_stop_is_passed_on_to_who_waited_for_the_signal(command: Command, monk
     def signalled(self: Checkpoint, *rest: object) -> None:
         os.kill(os.getpid(), signal.SIGUSR2)
         assert received == []  # not in the middle of a step
-        original(self, *rest)  # type: ignore[arg-type]
+        original(self, *rest)
 
     monkeypatch.setattr(Checkpoint, "on_train_batch_end", signalled)
     try:

@@ -152,7 +152,7 @@ def test_the_screen_shows_what_it_lacks_as_an_escape(monkeypatch: pytest.MonkeyP
     print("th\udce9 ü 猫", end="")
     screen.flush()
     shown = {"ascii": rb"th\xe9 \xfc \u732b", "latin-1": b"th\\xe9 \xfc \\u732b", "utf-8": "th\\xe9 ü 猫".encode()}
-    assert screen.detach().getvalue() == shown[encoding]  # type: ignore[attr-defined]
+    assert screen.detach().getvalue() == shown[encoding]
 
 
 def test_a_run_among_names_that_are_not_utf8_trains_and_goes_on(command: Command, in_tmp: Path) -> None:

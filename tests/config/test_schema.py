@@ -186,7 +186,7 @@ def test_fields_at_the_top_are_checked_as_well(command: str, make_config: Callab
     OmegaConf.set_struct(composed, False)
     for key in OmegaConf.missing_keys(composed):
         composed[key] = "somewhere"
-    config: dict[str, Any] = OmegaConf.to_container(composed)  # type: ignore[assignment]
+    config: dict[str, Any] = OmegaConf.to_container(composed)
     check_fields(command, config)
     with pytest.raises(UserError, match="nonsense is not a key or group"):
         check_fields(command, {**config, "nonsense": 1})

@@ -33,4 +33,4 @@ def test_a_number_is_its_own_value() -> None:
 @pytest.mark.parametrize("field", [{"images": 0}, {"share": 0.0}, {"share": 1.5}])
 def test_lengths_out_of_range_are_refused(field: dict[str, float]) -> None:
     with pytest.raises(UserError, match="ramp"):
-        LinearRamp(0, 1, **field)  # type: ignore[arg-type]
+        LinearRamp(0, 1, **field)

@@ -50,7 +50,7 @@ def test_a_loader_starts_anew_whenever_it_is_iterated(digits: Make):
     loader = digits(storage="memory").loader(0, 0, 1, 10, CPU)
     assert_equal(first(loader, 3), first(loader, 3))
     with pytest.raises(TypeError):
-        len(loader)  # type: ignore[arg-type]
+        len(loader)
 
 
 def test_batches_are_channels_last_rows_with_their_labels(digits: Make):
@@ -69,7 +69,7 @@ def test_batches_are_channels_last_rows_with_their_labels(digits: Make):
 @pytest.mark.parametrize("indices", [slice(3, 9), range(3, 9), [3, 4, 5, 6, 7, 8], np.arange(3, 9), torch.arange(3, 9)])
 def test_a_split_gives_batches_of_any_kind_of_indices(digits: Make, indices: object):
     split = digits().split("test")
-    batch = split.batch(indices)  # type: ignore[arg-type]
+    batch = split.batch(indices)
     assert batch.samples.shape == (6, 1, 8, 8)
     assert np.array_equal(batch.samples.permute(0, 2, 3, 1).numpy(), split.samples[3:9])
     assert batch.labels is not None
@@ -93,7 +93,7 @@ def trainer(**changes: object) -> SimpleNamespace:
 
 def test_lightning_gets_the_stream_of_its_rank_from_its_step_on(digits: Make):
     data = digits(batch_size=16)
-    data.trainer = trainer()  # type: ignore[assignment]
+    data.trainer = trainer()
     assert_equal(first(data.train_dataloader(), 2), [data.reals(step, 1, 2, 48) for step in (5, 6)])
     assert len(list(data.val_dataloader())) == 1
 

@@ -65,7 +65,7 @@ def stored(split: Split, rows: slice | np.ndarray = slice(None)) -> Tensor:
 
 
 def measure(tmp_path: Path, **changes: object) -> Memorisation:
-    return Memorisation(**{"count": 360, "cache_dir": str(tmp_path / "cache"), **changes})  # type: ignore[arg-type]
+    return Memorisation(**{"count": 360, "cache_dir": str(tmp_path / "cache"), **changes})
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_copies_are_found_and_test_images_are_not(
 
 def test_noisy_and_shifted_copies_are_found_in_mnist(shared_data: Path, tmp_path: Path) -> None:
     with tarfile.open(shared_data / "mnist-idx.tar.xz") as archive:
-        raw = archive.extractfile("MNIST/raw/t10k-images-idx3-ubyte").read()  # type: ignore[union-attr]
+        raw = archive.extractfile("MNIST/raw/t10k-images-idx3-ubyte").read()
     images = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28, 1)
     images = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))[np.random.default_rng(0).permutation(10_000)]
     data = Arrays(train=images[:1500], test=images[1500:2000])

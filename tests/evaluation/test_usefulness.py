@@ -206,7 +206,7 @@ def test_what_cannot_be_measured_is_refused(make_digits: Callable[..., Digits], 
     metric = Usefulness()
     for spec in (DataSpec((1, 8, 8), None, (-1, 1), "image"), DataSpec((2,), 8, (-1, 1), "points")):
         with pytest.raises(UserError, match=r"two classes, which data=mine is not"):
-            metric.check(SimpleNamespace(name="mine", spec=spec))  # type: ignore[arg-type]
+            metric.check(SimpleNamespace(name="mine", spec=spec))
     data = make_digits()
     del data.loaded.splits["test"]
     with pytest.raises(UserError, match="needs test images"):
@@ -216,7 +216,7 @@ def test_what_cannot_be_measured_is_refused(make_digits: Callable[..., Digits], 
         metric.evaluate(lambda start, stop: Batch(samples, None), digits, CPU)
     for wrong in ({"images": 1279}, {"seeds": 1}, {"count": 0}, {"shares": [0.0]}, {"shares": [1.1]}):
         with pytest.raises(UserError, match=f"usefulness.{next(iter(wrong))}="):
-            Usefulness(**wrong)  # type: ignore[arg-type]
+            Usefulness(**wrong)
 
 
 def test_config_builds_it() -> None:

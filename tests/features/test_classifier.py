@@ -35,8 +35,7 @@ def committed(name: str) -> ClassifierNetwork:
 def mnist_test(folder: Path) -> Split:
     with tarfile.open(folder / "mnist-idx.tar.xz") as archive:
         raw = {
-            name: archive.extractfile(f"MNIST/raw/t10k-{name}-ubyte").read()  # type: ignore[union-attr]
-            for name in ("images-idx3", "labels-idx1")
+            name: archive.extractfile(f"MNIST/raw/t10k-{name}-ubyte").read() for name in ("images-idx3", "labels-idx1")
         }
     images = np.frombuffer(raw["images-idx3"], np.uint8, offset=16).reshape(-1, 28, 28, 1)
     labels = np.frombuffer(raw["labels-idx1"], np.uint8, offset=8).astype(np.int64)
@@ -46,7 +45,7 @@ def mnist_test(folder: Path) -> Split:
 def cifar_test(folder: Path) -> Split:
     with tarfile.open(folder / "cifar10-jpeg.tar.xz") as archive:
         files = {
-            member.name: archive.extractfile(member).read()  # type: ignore[union-attr]
+            member.name: archive.extractfile(member).read()
             for member in archive
             if member.name.startswith("test/") and member.name.endswith("7.jpg")
         }
@@ -199,7 +198,7 @@ def test_other_data_train_their_own_once(
 def test_data_without_classes_are_refused(num_classes: int | None, device: torch.device, tmp_path: Path) -> None:
     data = SimpleNamespace(name="mine", spec=DataSpec((3, 32, 32), num_classes, (-1, 1), "image"))
     with pytest.raises(UserError, match=r"data=mine .*metrics=inception"):
-        ClassifierExtractor().load(data, device, tmp_path)  # type: ignore[arg-type]
+        ClassifierExtractor().load(data, device, tmp_path)
 
 
 def test_named_weights_serve_images_without_labels(device: torch.device, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_scores_equal_torch_fidelity_and_prdc(
     ours = {name.removeprefix("classifier_").replace(str(COUNT), ""): value for name, value in ours.items()}
 
     folders = [write_images(tmp_path / name, images) for name, images in (("fakes", fakes), ("reals", reals))]
-    theirs = torch_fidelitys(*folders, metrics.extractor, data.spec.shape[0])
+    theirs = torch_fidelitys(folders[0], folders[1], metrics.extractor, data.spec.shape[0])
     assert {name: ours[name] for name in SCORES} == pytest.approx(
         {name: theirs[key] for name, key in SCORES.items()}, rel=1e-3
     )

@@ -71,7 +71,7 @@ def differences(record: Record, dtype: torch.dtype, seed: int | None = None) -> 
     images = g(z, labels)
     (z_grad,) = torch.autograd.grad((images * tensors["images_cotangent"]).sum(), z)
     x = tensors["x"]
-    step = Step(g, d, nn.Identity(), x, x, labels, labels, z, None, None, None)  # type: ignore[arg-type]
+    step = Step(g, d, nn.Identity(), x, x, labels, labels, z, None, None, None)
     x_grad = input_gradient(step, x, labels)
     r1 = x_grad.square().sum(1)
     r1.mean().backward()

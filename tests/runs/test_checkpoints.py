@@ -124,7 +124,7 @@ def test_compressed_and_overlapping_records_are_refused(tmp_path: Path) -> None:
             archive.filelist.append(other := zipfile.ZipInfo(first.filename + str(k)))
             for name in ("header_offset", "CRC", "compress_size", "file_size"):
                 setattr(other, name, getattr(first, name))
-        archive._didModify = True
+        archive._didModify = True  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="unpacks to"):
         read_checkpoint(path)
 

@@ -180,6 +180,7 @@ def test_a_full_disk_says_what_is_saved_and_the_run_goes_on(
         if name in str(path):
             raise OSError(28, os.strerror(28), str(path))
 
+    from adversaria.core import files
     from adversaria.modalities import pictures
     from adversaria.runs import checkpoints
     from adversaria.training import loggers
@@ -191,9 +192,9 @@ def test_a_full_disk_says_what_is_saved_and_the_run_goes_on(
 
         return call
 
-    monkeypatch.setattr(checkpoints, "replacing", watched(checkpoints.replacing))
-    monkeypatch.setattr(pictures, "replacing", watched(pictures.replacing))
-    monkeypatch.setattr(loggers, "append", watched(loggers.append))
+    monkeypatch.setattr(checkpoints, "replacing", watched(files.replacing))
+    monkeypatch.setattr(pictures, "replacing", watched(files.replacing))
+    monkeypatch.setattr(loggers, "append", watched(files.append))
     monkeypatch.setattr(loggers, "subfolder", lambda *parts: full(parts) or parts[0])
     with pytest.raises(DiskFull, match=r"No space left on device.*last\.ckpt holds it after 4 generator updates"):
         adversaria.train(*TINY, "trainer.max_steps=6", run_dir=tmp_path / "run")
@@ -238,9 +239,8 @@ def test_any_callback_may_be_left_out(tmp_path: Path, left_out: list[str]) -> No
 def test_the_order_of_callbacks_changes_nothing(
     tmp_path: Path, train_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from adversaria.config.build import construct as original
     from adversaria.training import experiment as training
-
-    original = training.construct
 
     def reversed_callbacks(node: Any, path: str, *rest: Any, **parts: Any) -> Any:
         return original(dict(reversed(node.items())) if path == "callbacks" else node, path, *rest, **parts)

@@ -118,7 +118,7 @@ def _function(target: str) -> Callable[..., torch.Tensor]:
 def test_jacobians_and_eigenvalues_agree_with_numerical_ones(name: str) -> None:
     game = game_of(name)
     field = numerical_jacobian(lambda x: (game.generator_field(*x), game.discriminator_field(*x)))
-    step = numerical_jacobian(lambda x: game.step(*x, RATE))
+    step = numerical_jacobian(lambda x: game.step(x[0], x[1], RATE))
     for ours, numerical, values in (
         (game.jacobian(), field, game.eigenvalues()),
         (game.map_jacobian(RATE), step, game.eigenvalues(RATE)),

@@ -131,8 +131,7 @@ def mnist(folder: Path) -> Iterator[Labelled]:
     with tarfile.open(folder / "mnist-idx.tar.xz") as archive:
         for part in ("train", "t10k"):
             images, labels = (
-                archive.extractfile(f"MNIST/raw/{part}-{name}-ubyte").read()  # type: ignore[union-attr]
-                for name in ("images-idx3", "labels-idx1")
+                archive.extractfile(f"MNIST/raw/{part}-{name}-ubyte").read() for name in ("images-idx3", "labels-idx1")
             )
             square = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 1, 28, 28)
             padded = torch.from_numpy(np.pad(square, ((0, 0), (0, 0), (2, 2), (2, 2))))
@@ -141,11 +140,7 @@ def mnist(folder: Path) -> Iterator[Labelled]:
 
 def cifar10(folder: Path, counts: tuple[int, int]) -> Iterator[Labelled]:
     with tarfile.open(folder / "cifar10-jpeg.tar.xz", "r|*") as archive:
-        files = {
-            member.name: archive.extractfile(member).read()  # type: ignore[union-attr]
-            for member in archive
-            if member.isfile()
-        }
+        files = {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}
     classes = sorted({name.split("/")[1] for name in files})
     for part, count in zip(("train", "test"), counts, strict=True):
         names = sorted(name for name in files if name.startswith(f"{part}/"))

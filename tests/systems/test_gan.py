@@ -79,7 +79,7 @@ def test_joint_and_separate_discriminator_pass_are_equal(
 def test_batchnorm_forbids_the_joint_pass(make_config: Callable[..., Any]) -> None:
     def joint(*overrides: str) -> bool:
         config = make_config("model=dcgan", *overrides)
-        return build_system(config, DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image")).joint_pass  # type: ignore[attr-defined]
+        return build_system(config, DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image")).joint_pass
 
     assert not joint()
     assert joint("discriminator=sndcgan")
@@ -269,8 +269,8 @@ def test_conditional_networks_must_agree(make_config: Callable[..., Any]) -> Non
 def test_ranks_and_steps_draw_different_latents() -> None:
     from adversaria.core.seeding import seed_step
 
-    def draw(*key: int) -> torch.Tensor:
-        seed_step(*key, torch.device("cpu"))
+    def draw(seed: int, rank: int, step: int, rollbacks: int) -> torch.Tensor:
+        seed_step(seed, rank, step, rollbacks, torch.device("cpu"))
         return torch.randn(8)
 
     keys = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]

@@ -31,7 +31,7 @@ SMALL = (
 
 def losses(run: dict[str, Any] | Path, names: tuple[str, ...] = ("loss/discriminator", "loss/generator")) -> Any:
     """Of each update, ``[updates, 2]``."""
-    with (Path(run) / "metrics.csv").open() as file:  # type: ignore[arg-type]
+    with (Path(run) / "metrics.csv").open() as file:
         rows = [[float(row[name]) for name in names] for row in csv.DictReader(file) if row[names[0]]]
     return torch.tensor(rows)
 

@@ -154,7 +154,7 @@ def test_slurm_puts_the_job_back_and_it_goes_on(
 
 
 def test_the_signal_kills_nobody_outside_training(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train.app, "run", lambda *_: os.kill(os.getpid(), signal.SIGUSR1) or 3)
+    monkeypatch.setattr("adversaria.cli.train.app.run", lambda *_: os.kill(os.getpid(), signal.SIGUSR1) or 3)
     before = signal.getsignal(signal.SIGUSR1)
     try:
         assert command(monkeypatch) == 3

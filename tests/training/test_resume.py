@@ -72,14 +72,14 @@ def assert_equal(a: object, b: object, path: str = "") -> None:
     """Bit for bit, through all containers."""
     assert type(a) is type(b), path
     if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), f"{path} differs by up to {(a - b).abs().max()}"  # type: ignore[arg-type,operator]
+        assert torch.equal(a, b), f"{path} differs by up to {(a - b).abs().max()}"
     elif isinstance(a, dict):
         assert a.keys() == b.keys(), path  # type: ignore[attr-defined]
         for key in a:
-            assert_equal(a[key], b[key], f"{path}.{key}")  # type: ignore[index]
+            assert_equal(a[key], b[key], f"{path}.{key}")
     elif isinstance(a, list | tuple):
-        assert len(a) == len(b), path  # type: ignore[arg-type]
-        for k, (x, y) in enumerate(zip(a, b, strict=True)):  # type: ignore[call-overload]
+        assert len(a) == len(b), path
+        for k, (x, y) in enumerate(zip(a, b, strict=True)):
             assert_equal(x, y, f"{path}[{k}]")
     else:
         assert a == b, path
@@ -132,7 +132,7 @@ def test_interrupted_run_ends_bit_equal(
     def dies(self: Checkpoint, trainer: object, module: object) -> None:
         if trainer.global_step == 17:  # type: ignore[attr-defined]
             raise Killed
-        original(self, trainer, module)  # type: ignore[arg-type]
+        original(self, trainer, module)
 
     monkeypatch.setattr(Checkpoint, "_end_of_step", dies)
     with pytest.raises(Killed):
@@ -161,7 +161,7 @@ def test_a_validation_that_is_due_is_not_lost(train_run: Callable[..., Run], mon
     def signalled(self: Checkpoint, trainer: object, *rest: object) -> None:
         if trainer.global_step == 16:  # type: ignore[attr-defined]
             os.kill(os.getpid(), signal.SIGTERM)
-        original(self, trainer, *rest)  # type: ignore[arg-type]
+        original(self, trainer, *rest)
 
     whole = train_run("whole", *POINTS, *COMMON)
     monkeypatch.setattr(Checkpoint, "on_train_batch_end", signalled)
@@ -181,7 +181,7 @@ def test_signals_save_first(train_run: Callable[..., Run], monkeypatch: pytest.M
     def signalled(self: Checkpoint, trainer: object, *rest: object) -> None:
         if trainer.global_step == 7:  # type: ignore[attr-defined]
             os.kill(os.getpid(), number)
-        original(self, trainer, *rest)  # type: ignore[arg-type]
+        original(self, trainer, *rest)
 
     before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)]
     monkeypatch.setattr(Checkpoint, "on_train_batch_end", signalled)

@@ -253,7 +253,7 @@ def test_labels_and_splits_close_ranks_around_a_corrupt_image(tmp_path: Path, fo
     data = folder(root)
     data.prepare()
     for which, count in (("train", 119), ("test", 2)):
-        split = data.split(which)  # type: ignore[arg-type]
+        split = data.split(which)
         assert len(split) == count
         assert split.labels is not None
         assert split.labels.tolist() == (split.samples[:, 0, 0, 0] >= 100).astype(int).tolist()
@@ -325,6 +325,7 @@ def test_a_cache_that_cannot_be_written_gives_a_sentence(pets: Path, folder: Mak
 def test_a_full_disk_gives_a_sentence(pets: Path, folder: Make, monkeypatch: pytest.MonkeyPatch):
     from collections import namedtuple
 
-    monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("usage", "total used free")(100, 90, 10))
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(100, 90, 10))
     with pytest.raises(UserError, match="GiB free"):
         folder(pets).prepare()

@@ -194,7 +194,7 @@ def test_mnist_is_exact_from_its_archive(shared_data: Path, tmp_path: Path, comm
         tar.extractall(tmp_path / "extracted", filter="data")
     for which in ("train", "test"):
         reference = torchvision.datasets.MNIST(tmp_path / "extracted", train=which == "train")
-        split = data.split(which)  # type: ignore[arg-type]
+        split = data.split(which)
         assert len(split) == {"train": 60_000, "test": 10_000}[which]
         assert np.array_equal(split.samples[:, 2:-2, 2:-2, 0], reference.data.numpy())
         assert np.array_equal(split.labels, reference.targets.numpy())

@@ -64,7 +64,7 @@ def test_files_hold_what_the_cache_holds(pets: Path, folder: Make, options: dict
     assert files.spec == mapped.spec
     assert files.description() == mapped.description()
     for which in ("train", "test"):
-        one, other = files.split(which), mapped.split(which)  # type: ignore[arg-type]
+        one, other = files.split(which), mapped.split(which)
         assert one.samples.shape == other.samples.shape
         assert one.samples.nbytes == other.samples.nbytes
         assert np.array_equal(np.array(one.samples), other.samples)
@@ -81,7 +81,7 @@ def test_the_order_is_the_same_with_and_without_workers(pets: Path, folder: Make
     for step, batch in enumerate(batches, start=1):
         expected = data.reals(step, 1, 2, 3)
         assert torch.equal(batch.samples, expected.samples)
-        assert torch.equal(batch.labels, expected.labels)  # type: ignore[arg-type]
+        assert torch.equal(batch.labels, expected.labels)
 
 
 def test_each_file_is_decoded_once_per_epoch(pets: Path, folder: Make, decodes: Counter[bytes]):
@@ -166,7 +166,7 @@ def test_a_worker_that_is_not_forked_gets_no_pixels(tmp_path: Path, folder: Make
 
 def test_a_mapped_view_knows_its_place_and_reads_ahead_within_it(pets: Path, folder: Make):
     for which, count in (("train", 10), ("test", 1)):
-        samples = prepared(folder(pets)).split(which).samples  # type: ignore[arg-type]
+        samples = prepared(folder(pets)).split(which).samples
         place = place_of(samples)
         assert place is not None
         assert place.shape[0] == count

@@ -135,7 +135,7 @@ def test_failed_linear_algebra_gives_nan_and_one_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise torch.linalg.LinAlgError("did not converge")
+        raise torch.linalg.LinAlgError("did not converge")  # type: ignore[attr-defined]
 
     metrics = make(tmp_path)
     metrics.prepare(digits, device)
@@ -275,4 +275,4 @@ def test_extractors_that_break_the_contract_are_named(digits: Digits, device: to
 def test_points_are_sent_to_metrics_that_suit_them(device: torch.device, tmp_path: Path) -> None:
     points = SimpleNamespace(name="ring8", spec=DataSpec((2,), None, (-1, 1), "points"))
     with pytest.raises(UserError, match=r"data=ring8.*metrics=modes"):
-        make(tmp_path).prepare(points, device)  # type: ignore[arg-type]
+        make(tmp_path).prepare(points, device)

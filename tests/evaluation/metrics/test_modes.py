@@ -50,7 +50,7 @@ def grid() -> GaussianMixture:
 
 @pytest.mark.parametrize("make", [ring, grid])
 def test_the_data_themselves_cover_all_modes(make: object, device: torch.device) -> None:
-    data = make()  # type: ignore[operator]
+    data = make()
     points = torch.from_numpy(data.split("train").samples)
     metrics = ModeCoverage(count=2500)
     metrics.prepare(data, device)
@@ -104,4 +104,4 @@ def test_fingerprint_tells_data_and_count_apart(device: torch.device) -> None:
 
 def test_data_without_modes_are_refused(digits: object, device: torch.device) -> None:
     with pytest.raises(UserError, match="metrics=classifier"):
-        ModeCoverage().prepare(digits, device)  # type: ignore[arg-type]
+        ModeCoverage().prepare(digits, device)

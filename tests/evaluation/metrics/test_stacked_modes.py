@@ -91,7 +91,7 @@ def metrics(data: StackedMNIST, monkeypatch: pytest.MonkeyPatch, device: torch.d
 
 def test_the_channels_are_the_digits_of_a_mode() -> None:
     modes = torch.tensor([0, 7, 407, 999, 120])
-    named = name_modes(ByBrightness(sure=0.8), bright(modes))  # type: ignore[arg-type]
+    named = name_modes(ByBrightness(sure=0.8), bright(modes))
     assert named[:, 0].tolist() == modes.tolist()
     assert named[:, 1].tolist() == pytest.approx([0.8] * 5)
 
@@ -159,7 +159,7 @@ def test_fingerprint_tells_counts_and_data_apart(
 
 def test_data_that_are_not_stacked_are_refused(digits: object, device: torch.device) -> None:
     with pytest.raises(UserError, match=r"stacked_mnist.*data=digits"):
-        StackedModes().prepare(digits, device)  # type: ignore[arg-type]
+        StackedModes().prepare(digits, device)
     with pytest.raises(UserError, match=r"metrics\.batch_size=100"):
         StackedModes(batch_size=100)
     with pytest.raises(UserError, match=r"metrics\.count=0"):

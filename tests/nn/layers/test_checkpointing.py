@@ -86,7 +86,7 @@ def gradients(network: Net, *inputs: torch.Tensor) -> list[torch.Tensor]:
     """Of the sum of as many passes, which are all made before the backward pass."""
     torch.manual_seed(1)
     network.zero_grad()
-    sum(network(x) for x in inputs).backward()  # type: ignore[union-attr]
+    sum(network(x) for x in inputs).backward()
     return [p.grad for p in network.parameters() if p.grad is not None]
 
 

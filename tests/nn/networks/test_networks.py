@@ -172,8 +172,7 @@ def samples(spec):
 
 def test_shapes_ranges_and_protocols(pair):
     g, d, spec, labels = pair
-    assert isinstance(g, Generator)
-    assert isinstance(d, Discriminator)
+    assert all(isinstance(network, role) for network, role in ((g, Generator), (d, Discriminator)))
     assert g.conditional is d.conditional is (labels is not None)
     x = g(g.sample_latent(6), labels)
     assert x.shape == (6, *spec.shape)

@@ -33,7 +33,7 @@ class System(nn.Module):
 def test_average_equals_a_plain_loop() -> None:
     ema, system = EMA(half_life=100, ramp_up=0.5), System()
     trainer: Any = SimpleNamespace(global_step=0)
-    ema.on_fit_start(trainer, system)  # type: ignore[arg-type]
+    ema.on_fit_start(trainer, system)
     expected = [p.detach().clone().double() for p in system.sampler.parameters()]
     for step in range(1, 40):
         for tensor in [*system.sampler.parameters(), system.sampler[1].running_mean]:
@@ -48,7 +48,7 @@ def test_average_equals_a_plain_loop() -> None:
     for average, want in zip(ema.network.parameters(), expected, strict=True):
         torch.testing.assert_close(average.double(), want, rtol=1e-5, atol=1e-6)
         assert not average.requires_grad
-    assert torch.equal(ema.network[1].running_mean, system.sampler[1].running_mean)  # type: ignore[index]
+    assert torch.equal(ema.network[1].running_mean, system.sampler[1].running_mean)
 
 
 def test_after_one_half_life_half_of_the_start_is_left() -> None:

@@ -29,12 +29,12 @@ def trained(forecast: Forecast, updates: range, rank_zero: bool = True) -> None:
     """The hooks of updates that take 9 s each for the first four and 0.5 s each from then on, 50 images each."""
     module = SimpleNamespace(device=torch.device("cpu"), clock=SimpleNamespace(seconds=0.0), images_seen=0)
     trainer = SimpleNamespace(global_step=updates.start, is_global_zero=rank_zero)
-    forecast.on_train_start(trainer, module)  # type: ignore[arg-type]
+    forecast.on_train_start(trainer, module)
     for done, step in enumerate(updates, start=1):
         trainer.global_step = step + 1
         module.images_seen = 50 * (step + 1)
         module.clock.seconds += 9 if done <= 4 else 0.5
-        forecast.on_train_batch_end(trainer, module)  # type: ignore[arg-type]
+        forecast.on_train_batch_end(trainer, module)
 
 
 @pytest.mark.parametrize("start", [0, 1000], ids=["fresh", "resumed"])
