@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from lightning.pytorch.callbacks import Callback
 
 from adversaria.cli.app import explain, plain
-from adversaria.cli.arguments import check
+from adversaria.cli.arguments import check, typed_today
 from adversaria.config.blame import told
 from adversaria.config.fields import check_choices, refuse_doubles
 from adversaria.config.plain import Plain, conf_dir
@@ -35,6 +35,7 @@ def compose(*overrides: str, folder: Path | None = None) -> Plain:
         UserError: Hydra cannot read an override, no config has a place for it, or a value is missing or refers to one
             that does not exist.
     """
+    overrides = tuple(typed_today(overrides))
     check(overrides)
     check_choices("train", overrides)
     GlobalHydra.instance().clear()

@@ -179,9 +179,12 @@ def run_list(section: Section) -> Table:
 
 
 def fingerprint(section: Section) -> Table:
-    """Every key of the fingerprint."""
-    rows = tuple((Cell(key), Cell(str(value))) for key, value in section.fingerprint.items())
-    return Table("How the scores were made", ("key", "value"), rows, prose=True)
+    """Every key of the fingerprints."""
+    made = section.fingerprints
+    keys = dict.fromkeys(key for fingerprint in made.values() for key in fingerprint)
+    rows = tuple((Cell(key), *(Cell(str(each.get(key, NOTHING))) for each in made.values())) for key in keys)
+    columns = ("key", *(made if len(made) > 1 else ("value",)))
+    return Table("How the scores were made", columns, rows, prose=True)
 
 
 def quality_note(section: Section) -> str:
