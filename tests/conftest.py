@@ -20,6 +20,7 @@ from PIL import Image
 
 from adversaria.cli.arguments import typed_today
 from adversaria.config.aliases import up_to_date
+from adversaria.config.files import read_by_us
 from adversaria.config.plain import conf_dir
 from adversaria.data.images.named import Digits
 from adversaria.runs.folder import Run
@@ -136,6 +137,7 @@ def config_of(*overrides: str, name: str = "train", folder: Path | None = None) 
 @functools.cache
 def _composed(overrides: tuple[str, ...], name: str, folder: Path) -> dict[str, Any]:
     GlobalHydra.instance().clear()
+    read_by_us()
     with initialize_config_dir(str(folder), version_base="1.3"):
         composed = compose(name, typed_today(overrides))
         return up_to_date(OmegaConf.to_container(composed, resolve=True))

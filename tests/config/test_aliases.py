@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,26 @@ def test_renamed_groups_and_keys_are_read_wherever_they_are_written(monkeypatch:
     today = {"group": {"x": {"z": 2, "y": 1}}, "a": {"k": 4, "c": {"d": 3}}}
     assert up_to_date(config) == today == up_to_date(today)
     assert up_to_date({"a": 1}) == {"a": 1}
+
+
+def test_config_files_may_have_old_names_of_groups(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_config: Callable[..., Any]
+) -> None:
+    """Folders, headers, defaults lists and keys; the command line still has the last word."""
+    for folder in ("", "new", "old", "recipe"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+    files = {
+        "main": "defaults: [_self_, {new: none}, {recipe: null}]\nnew: {}\nold: {x: {kept: 1}}\n",
+        "new/none": "{}",
+        "new/y": "# @package old.y\nweight: 2\n",
+        "old/z": "# @package old.z\nweight: 3\n",
+        "recipe/mine": "# @package _global_\ndefaults: [override /old: [y, z]]\nold: {y: {weight: 4}, z: {weight: 5}}",
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    monkeypatch.setattr(aliases, "RENAMED", {"old": "new"})
+    assert make_config(name="main", folder=tmp_path) == {"new": {"x": {"kept": 1}}}
+    composed = make_config("recipe=mine", "old.z.weight=6", name="main", folder=tmp_path)
+    assert composed == {"new": {"x": {"kept": 1}, "y": {"weight": 4}, "z": {"weight": 6}}}
+    composed = make_config("old=z", name="main", folder=tmp_path)
+    assert composed == {"new": {"x": {"kept": 1}, "z": {"weight": 3}}}

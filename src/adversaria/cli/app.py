@@ -29,6 +29,7 @@ from adversaria.cli.utf8 import escape_on_screen, use_utf8
 from adversaria.config.aliases import up_to_date
 from adversaria.config.blame import of_circumstances, told
 from adversaria.config.fields import check_choices, refuse_doubles
+from adversaria.config.files import read_by_us
 from adversaria.config.plain import Plain, conf_dir, flatten, near, without_absent_callbacks
 from adversaria.core.errors import UserError
 from adversaria.core.text import shown
@@ -105,6 +106,7 @@ def _through_hydra(config_name: str, folder: Path, job: Job, full_traceback: boo
         UserError: what Hydra raises before the first of them.
     """
     codes: list[int] = []
+    read_by_us()
     Sweep.reset()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 

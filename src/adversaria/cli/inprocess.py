@@ -15,6 +15,7 @@ from adversaria.cli.app import explain, plain
 from adversaria.cli.arguments import check, typed_today
 from adversaria.config.blame import told
 from adversaria.config.fields import check_choices, refuse_doubles
+from adversaria.config.files import read_by_us
 from adversaria.config.plain import Plain, conf_dir
 from adversaria.core.errors import UserError
 from adversaria.recipes import settle
@@ -39,6 +40,7 @@ def compose(*overrides: str, folder: Path | None = None) -> Plain:
     check(overrides)
     check_choices("train", overrides)
     GlobalHydra.instance().clear()
+    read_by_us()
     try:
         with hydra.initialize_config_dir(str(folder or conf_dir()), version_base="1.3"):
             composed = hydra.compose("train", list(overrides))

@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from adversaria.cli.app import explain, plain
 from adversaria.cli.arguments import typed_today
 from adversaria.config.build import check, construct
+from adversaria.config.files import read_by_us
 from adversaria.config.plain import conf_dir
 from adversaria.core.arrays import content_hash, save_arrays
 from adversaria.core.errors import UserError
@@ -65,6 +66,7 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
         raise UserError("out is not given; add out=<file>.npz, where the weights go")
     if not images.isdecimal():
         raise UserError(f"images={images} is not a whole number")
+    read_by_us()
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = plain(hydra.compose("train", typed_today([a for a in arguments if not a.startswith(_OWN)])))
     check(config["data"], "data", config["trust"])

@@ -1,8 +1,9 @@
 """Old spellings of configs: what an earlier version wrote, and what was typed for it, goes on meaning what it meant.
 
 A module that moves gets a line in `MOVED`, a group or a key that is renamed one in `RENAMED`, and nothing else has to
-know: `up_to_date` reads whole configs (composed ones, run folders, checkpoints), `typed_today` an override. What a name
-means is still decided by `adversaria.config.admission`, which sees the new name alone.
+know: `up_to_date` reads whole configs (composed ones, run folders, checkpoints), `typed_today` an override, and
+`adversaria.config.files` a config file before Hydra composes it. What a name means is still decided by
+`adversaria.config.admission`, which sees the new name alone.
 """
 
 from __future__ import annotations
@@ -121,12 +122,27 @@ def up_to_date(config: Any) -> Any:
     config = with_current_names(config)
     if not isinstance(config, dict):
         return config
+    config = with_current_keys(config)
+    return {**config, "metrics": named_metrics(config["metrics"])} if "metrics" in config else config
+
+
+def with_current_keys(config: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a config's mappings in which every group and key of `RENAMED` stands where it stands today."""
     for old, new in RENAMED.items():
         config, value = _without(config, old.split("."))
         if value is not _ABSENT:
             _say(old, new)
             config = merged(config, _nested(new.split("."), value))
-    return {**config, "metrics": named_metrics(config["metrics"])} if "metrics" in config else config
+    return config
+
+
+def current_key(key: str) -> str:
+    """A dotted key, a group, or a file of a group, by its name of today; any other stays as it is."""
+    for old, new in RENAMED.items():
+        if key == old or key.startswith((f"{old}.", f"{old}/")):
+            _say(old, new)
+            return new + key[len(old) :]
+    return key
 
 
 def named_metrics(node: Any) -> Any:
@@ -174,11 +190,11 @@ def typed_today(override: str) -> str:
     if match is None:
         return override
     sign, package = match["sign"] or "", match["package"]
-    key = _current_key(match["key"])
+    key = current_key(match["key"])
     names = key.split(".")
     if not sign and names[0] == "metrics" and len(names) > 1 and names[1] not in METRICS.values():
         sign = "++"
-    return f"{sign}{key}{'' if package is None else f'@{_current_key(package)}'}{match['rest']}"
+    return f"{sign}{key}{'' if package is None else f'@{current_key(package)}'}{match['rest']}"
 
 
 def merged(below: Any, above: Any) -> Any:
@@ -189,15 +205,6 @@ def merged(below: Any, above: Any) -> Any:
 
 
 _ABSENT = object()
-
-
-def _current_key(key: str) -> str:
-    """A dotted key, or a group, by its name of today."""
-    for old, new in RENAMED.items():
-        if key == old or key.startswith((f"{old}.", f"{old}/")):
-            _say(old, new)
-            return new + key[len(old) :]
-    return key
 
 
 def _without(tree: dict[str, Any], path: list[str]) -> tuple[dict[str, Any], Any]:
