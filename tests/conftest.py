@@ -18,6 +18,9 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from PIL import Image
 
+from adversaria.cli.arguments import typed_today
+from adversaria.config.aliases import up_to_date
+from adversaria.config.files import read_by_us
 from adversaria.config.plain import conf_dir
 from adversaria.data.images.named import Digits
 from adversaria.runs.folder import Run
@@ -134,8 +137,10 @@ def config_of(*overrides: str, name: str = "train", folder: Path | None = None) 
 @functools.cache
 def _composed(overrides: tuple[str, ...], name: str, folder: Path) -> dict[str, Any]:
     GlobalHydra.instance().clear()
+    read_by_us()
     with initialize_config_dir(str(folder), version_base="1.3"):
-        return OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
+        composed = compose(name, typed_today(overrides))
+        return up_to_date(OmegaConf.to_container(composed, resolve=True))
 
 
 @pytest.fixture(scope="session")

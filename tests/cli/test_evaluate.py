@@ -218,7 +218,9 @@ def test_what_a_checkpoint_says_of_data_and_metrics_stays_on_this_machine(
     config, elsewhere = content["config"], str(in_tmp / "elsewhere")
 
     def evaluated(**changes: Any) -> tuple[int, str, str]:
-        changed = {name: {**config[name], **change} for name, change in changes.items()}
+        changed = {name: {**config[name], **change} for name, change in changes.items() if name != "metrics"}
+        if "metrics" in changes:
+            changed["metrics"] = {"classifier": {**config["metrics"]["classifier"], **changes["metrics"]}}
         torch.save({**content, "config": {**config, **changed}}, in_tmp / "foreign.ckpt")
         return command(evaluate, "checkpoint=foreign.ckpt", "out=e.json")
 
@@ -234,7 +236,11 @@ def test_what_a_checkpoint_says_of_data_and_metrics_stays_on_this_machine(
             {"_target_": "adversaria.data.images.named.CIFAR10", "root": elsewhere, "download": True},
             "downloaded",
         ),
-        ("metrics", {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": elsewhere}, "metrics._target_"),
+        (
+            "metrics",
+            {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": elsewhere},
+            "metrics.classifier._target_",
+        ),
         ("metrics", {"extractor": {"_target_": "adversaria.features.DINOv2Extractor", "weights": None}}, "downloaded"),
     ):
         code, _, err = evaluated(**{group: change})

@@ -117,3 +117,25 @@ def test_the_peak_is_forgotten_before_a_run() -> None:
     if after == with_block:
         pytest.skip("this system does not reset the peak memory of a process")
     assert after < with_block - 128
+
+
+@pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM, nn.GRU])
+def test_flops_of_recurrent_layers_are_unknown_and_not_zero(layer: type[nn.RNNBase]) -> None:
+    class Sampler(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer(4, 8, batch_first=True)
+
+        def sample_latent(self, n: int) -> torch.Tensor:
+            return torch.zeros(n, 3, 4)
+
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return self.layer(z)[0]
+
+    system: Any = nn.Module()
+    system.generator = system.sampler = Sampler()
+    system.spec, system.conditional = POINTS, False
+    measured = cost.measure(system, system.sampler, CPU)
+    assert measured["flops"] == {"generator": None}
+    assert measured["parameters"]["generator"] > 0
+    assert measured["latency_ms"]["64"] > 0

@@ -53,7 +53,7 @@ def test_config_composes_and_its_scores_carry_its_name(
     kind: type[FidelityExtractor], make_config: Callable[..., dict[str, Any]]
 ) -> None:
     config = make_config("model=dcgan", "data=digits", f"metrics={kind.name}")
-    metrics: Any = construct(config["metrics"], "metrics", [])
+    metrics: Any = construct(config["metrics"], "metrics", [])[kind.name]
     assert type(metrics.extractor) is kind
     assert isinstance(metrics.extractor, Extractor)
     assert metrics.monitor == ("fid10k" if kind is InceptionExtractor else f"{kind.name}_fid10k")

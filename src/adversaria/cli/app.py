@@ -26,9 +26,10 @@ from omegaconf.errors import OmegaConfBaseException
 from adversaria.cli import arguments
 from adversaria.cli.sweep import STOPPED, JobFailed, Sweep, SweepStopped
 from adversaria.cli.utf8 import escape_on_screen, use_utf8
-from adversaria.config.aliases import with_current_names
+from adversaria.config.aliases import up_to_date
 from adversaria.config.blame import of_circumstances, told
 from adversaria.config.fields import check_choices, refuse_doubles
+from adversaria.config.files import read_by_us
 from adversaria.config.plain import Plain, conf_dir, flatten, near, without_absent_callbacks
 from adversaria.core.errors import UserError
 from adversaria.core.text import shown
@@ -83,7 +84,7 @@ def run(config_name: str, job: Job, prepare: Prepare = as_typed) -> int:
         with contextlib.ExitStack() as inside:
             with told({}):
                 sys.argv[1:], folder = inside.enter_context(prepare(sys.argv[1:]))
-                sys.argv[1:] = arguments.choices_first(sys.argv[1:])
+                sys.argv[1:] = arguments.typed_today(arguments.choices_first(sys.argv[1:]))
                 arguments.check(sys.argv[1:])
                 check_choices(config_name, arguments.choices(sys.argv[1:]))
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
@@ -105,6 +106,7 @@ def _through_hydra(config_name: str, folder: Path, job: Job, full_traceback: boo
         UserError: what Hydra raises before the first of them.
     """
     codes: list[int] = []
+    read_by_us()
     Sweep.reset()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -162,7 +164,7 @@ def plain(config: DictConfig) -> Plain:
     except OmegaConfBaseException as error:
         where = f"{error.full_key}: " if error.full_key else ""
         raise UserError(f"{where}{_first_lines(error)}") from error
-    return without_absent_callbacks(with_current_names(resolved))
+    return without_absent_callbacks(up_to_date(resolved))
 
 
 def explain(error: Exception, config_name: str) -> str:

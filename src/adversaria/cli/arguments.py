@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adversaria.config import aliases
 from adversaria.config.overrides import parse
 from adversaria.core.errors import UserError
 from adversaria.core.text import shown
@@ -54,6 +55,12 @@ def choices_first(arguments: Sequence[str]) -> list[str]:
     are_choices = is_choice(arguments)
     options = [argument for argument, choice in zip(arguments, are_choices, strict=True) if not choice]
     return choices(arguments) + options
+
+
+def typed_today(arguments: Sequence[str]) -> list[str]:
+    """The same arguments with choices as they are written today."""
+    are_choices = is_choice(arguments)
+    return [aliases.typed_today(a) if choice else a for a, choice in zip(arguments, are_choices, strict=True)]
 
 
 def chosen(arguments: Sequence[str], key: str) -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adversaria.cli import app
 from adversaria.config.admission import EVERYTHING, Trust
+from adversaria.config.aliases import merged, metric_names, named_metrics
 from adversaria.config.fields import check_fields
 from adversaria.config.plain import Plain, conf_dir
 from adversaria.core.downloads import without_downloads
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from adversaria.data.module import DataModule
     from adversaria.evaluation.protocol import Metrics
     from adversaria.evaluation.scoring import Fakes
+    from adversaria.features.extractor import Extractor
 
 log = logging.getLogger("adversaria")
 
@@ -43,7 +46,7 @@ def job(config: Plain) -> int:
     log.info("%-10s %s", "of", shown(place))
     out = Path(config["out"] or place / "evaluation.json").expanduser()
     read_records(out)  # what is there is refused now if it is something else
-    with _as_stored(config, stored, "data"):
+    with _as_stored(bool(config["data"] or config["reference"] or not stored), "data"):
         data = _reference(config, stored)
     for line in data.description().splitlines():
         log.info("%-10s %s", "reference", line)
@@ -52,29 +55,30 @@ def job(config: Plain) -> int:
     metrics = _metrics(config, stored, data, count)
     further = _further(config, data, metrics, count)
     records: list[dict[str, Any]] = []
-    for name, fakes in subjects.items():
-        with _as_stored(config, stored, "metrics"):
-            scores, made = score(fakes, data, metrics)
-        about = {"subject": name, **fakes.about, "reference": data.name}
-        how = {"fingerprint_id": fingerprint_id(made), "fingerprint": made}
-        records.append({**about, **how, "metrics": dict(scores), "missing": missing_of(scores)})
+    for each in metrics.values():
+        for name, fakes in subjects.items():
+            with _as_stored(bool(metric_names(config["metrics"]) or not stored), "metrics"):
+                scores, made = score(fakes, data, each)
+            about = {"subject": name, **fakes.about, "reference": data.name}
+            how = {"fingerprint_id": fingerprint_id(made), "fingerprint": made}
+            records.append({**about, **how, "metrics": dict(scores), "missing": missing_of(scores)})
     # The two that take long, of the first alone: the last checkpoint, unless another one was named.
     made_by = fingerprint_id({**records[0]["fingerprint"], "memorisation": config["memorisation"]})
     subject = as_file_name(f"{records[0]['subject']}{records[0].get('generator_updates', '')}")
     picture = out.with_name(f"memorisation_{subject}_{made_by}.png")
-    records[0] |= _run_further(further, next(iter(subjects.values())), data, metrics, picture)
+    records[0] |= _run_further(further, next(iter(subjects.values())), data, _extractor(metrics), picture)
     out.parent.mkdir(parents=True, exist_ok=True)
     add_records(out, records)
-    _print(records)
+    for start in range(0, len(records), len(subjects)):
+        _print(records[start : start + len(subjects)])
     log.info("%-10s %s", "scores", shown(out))
     log.info("%-10s %s", "of", shown(place))
     return 0
 
 
-def _as_stored(config: Plain, stored: Plain, group: str) -> AbstractContextManager[None]:
-    """Where a group is as the checkpoint says, nothing is downloaded for it."""
-    named = config[group] or not stored or (group == "data" and config["reference"])
-    return nullcontext() if named else without_downloads(f"name it yourself, as in {group}=... on the command line")
+def _as_stored(chosen: bool, group: str) -> AbstractContextManager[None]:
+    """Where a group is as the checkpoint says, and not ``chosen`` here, nothing is downloaded for it."""
+    return nullcontext() if chosen else without_downloads(f"name it yourself, as in {group}=... on the command line")
 
 
 def _check(config: Plain) -> None:
@@ -110,7 +114,11 @@ def _reference(config: Plain, stored: Plain) -> DataModule:
 
     if config["reference"] is not None:
         return images_at(str(config["reference"]), key="reference")
-    data: DataModule = construct(*_node(config, stored, "data"))
+    node, trust = config["data"] or {}, Trust(config["trust"])
+    if not node and stored:
+        node, trust = _of_checkpoint(stored, "data"), Trust(config["trust"], EVERYTHING)
+        log.info("%-10s %s as the checkpoint says: %s", "data", shown(node.get("name")), shown(node.get("_target_")))
+    data: DataModule = construct(node, "data", trust)
     data.prepare()
     return data
 
@@ -144,40 +152,67 @@ def _subjects(config: Plain, data: DataModule) -> dict[str, Fakes]:
     return subjects
 
 
-def _metrics(config: Plain, stored: Plain, data: DataModule, count: int | None) -> Metrics:
-    """The chosen metrics, else those of the run, else those that suit the data; at most ``count`` fakes."""
-    import yaml
+def _metrics(config: Plain, stored: Plain, data: DataModule, count: int | None) -> dict[str, Metrics]:
+    """The chosen metrics, else those of the run, else those that suit the data; at most ``count`` fakes each.
 
+    Single keys, as in ``metrics.count=500``, change those that are not chosen here.
+    """
     from adversaria.config.build import construct
+    from adversaria.evaluation.several import refuse_equal_scores
 
-    node, path, trust = _node(config, stored, "metrics")
-    if not node and stored:
+    node, trust = config["metrics"] or {}, Trust(config["trust"])
+    if not metric_names(node):
+        node = named_metrics(merged(_unchosen_metrics(stored, data), node))
+        trust = Trust(config["trust"], EVERYTHING if stored else ())
+    if stored and not metric_names(node):
         raise UserError("the run was trained with metrics=none; choose some, for example metrics=inception")
-    if not node:
-        name = "classifier" if data.spec.num_classes else "inception"
-        node = yaml.safe_load((conf_dir() / "metrics" / f"{name}.yaml").read_text("utf-8"))
-    if count is not None and node.get("count", 0) > count:
-        log.info("%-10s all %d images are compared: fewer than metrics.count=%d", "images", count, node["count"])
-        node = {**node, "count": count}
-    metrics: Metrics = construct(node, path, trust, spec=data.spec)
+    for name, each in node.items():
+        if count is not None and each.get("count", 0) > count:
+            key = shown(f"metrics.{name}.count={each['count']}")
+            log.info("%-10s all %d images are compared: fewer than %s", "images", count, key)
+            node = {**node, name: {**each, "count": count}}
+    metrics: dict[str, Metrics] = construct(node, "metrics", trust, spec=data.spec)
+    refuse_equal_scores({name: [each.monitor] for name, each in metrics.items()})
     return metrics
 
 
-def _node(config: Plain, stored: Plain, group: str) -> tuple[Plain, str, Trust]:
-    """A group as the command line has it, else as the checkpoint does, and whose code it may name."""
+def _unchosen_metrics(stored: Plain, data: DataModule) -> Plain:
+    """By name those of the run that the checkpoint is of; without one those that suit the data."""
+    import yaml
+
+    if not stored:
+        name = "classifier" if data.spec.num_classes else "inception"
+        return {name: yaml.safe_load((conf_dir() / "metrics" / f"{name}.yaml").read_text("utf-8"))}
+    node = _of_checkpoint(stored, "metrics")
+    for name in metric_names(node):
+        target = shown(node[name]["_target_"])
+        log.info("%-10s %s as the checkpoint says: %s", "metrics", shown(name), target)
+    return node
+
+
+def _of_checkpoint(stored: Plain, group: str) -> Plain:
+    """A group as the checkpoint has it, with this machine's folders.
+
+    Raises:
+        UserError: what is there is no choice.
+    """
     from adversaria.sampling.restore import of_this_machine
 
-    if config[group] or not stored:
-        return config[group] or {}, group, Trust(config["trust"])
     node = stored.get(group) or {}
     if not isinstance(node, dict):
         raise UserError(f"{group}={shown(node)} of the checkpoint is no choice of {group}; add {group}=...")
-    if node:
-        log.info("%-10s %s as the checkpoint says: %s", group, shown(node.get("name", "")), shown(node.get("_target_")))
-    return of_this_machine(node), group, Trust(config["trust"], EVERYTHING)
+    ours: Plain = of_this_machine(node)
+    return ours
 
 
-def _further(config: Plain, data: DataModule, metrics: Metrics, count: int | None) -> Further:
+def _extractor(metrics: Mapping[str, Metrics]) -> Extractor | None:
+    """That of the first metrics which compare features."""
+    from adversaria.evaluation.protocol import ComparesFeatures
+
+    return next((each.extractor for each in metrics.values() if isinstance(each, ComparesFeatures)), None)
+
+
+def _further(config: Plain, data: DataModule, metrics: Mapping[str, Metrics], count: int | None) -> Further:
     """Memorisation and usefulness, as far as they are asked for: refused now, if they must be, and run later."""
     from adversaria.config.build import construct
 
@@ -188,18 +223,18 @@ def _further(config: Plain, data: DataModule, metrics: Metrics, count: int | Non
             node = {**node, "count": min(node["count"] or count, count)}
         if node:
             made[group] = construct(node, group, config["trust"])
-    if "memorisation" in made and not hasattr(metrics, "extractor"):
+    if "memorisation" in made and _extractor(metrics) is None:
         raise UserError("memorisation= compares features, which these metrics have none of; add metrics=classifier")
     if "usefulness" in made:
         made["usefulness"].check(data)
     return made
 
 
-def _run_further(further: Further, fakes: Fakes, data: DataModule, metrics: Metrics, picture: Path) -> Plain:
+def _run_further(further: Further, fakes: Fakes, data: DataModule, extractor: Extractor | None, picture: Path) -> Plain:
     report: Plain = {}
     with fakes.drawing_from(data) as draw:
         if measure := further.get("memorisation"):
-            scores = measure.evaluate(draw, data, metrics.extractor, fakes.device, picture)  # type: ignore[attr-defined]
+            scores = measure.evaluate(draw, data, extractor, fakes.device, picture)
             report["memorisation"] = {**scores, "fingerprint": measure.fingerprint()}
             log.info("%-10s %s", "picture", picture)
         if measure := further.get("usefulness"):

@@ -12,9 +12,10 @@ from hydra.core.global_hydra import GlobalHydra
 from lightning.pytorch.callbacks import Callback
 
 from adversaria.cli.app import explain, plain
-from adversaria.cli.arguments import check
+from adversaria.cli.arguments import check, typed_today
 from adversaria.config.blame import told
 from adversaria.config.fields import check_choices, refuse_doubles
+from adversaria.config.files import read_by_us
 from adversaria.config.plain import Plain, conf_dir
 from adversaria.core.errors import UserError
 from adversaria.recipes import settle
@@ -35,9 +36,11 @@ def compose(*overrides: str, folder: Path | None = None) -> Plain:
         UserError: Hydra cannot read an override, no config has a place for it, or a value is missing or refers to one
             that does not exist.
     """
+    overrides = tuple(typed_today(overrides))
     check(overrides)
     check_choices("train", overrides)
     GlobalHydra.instance().clear()
+    read_by_us()
     try:
         with hydra.initialize_config_dir(str(folder or conf_dir()), version_base="1.3"):
             composed = hydra.compose("train", list(overrides))

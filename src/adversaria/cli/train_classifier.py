@@ -23,7 +23,9 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from adversaria.cli.app import explain, plain
+from adversaria.cli.arguments import typed_today
 from adversaria.config.build import check, construct
+from adversaria.config.files import read_by_us
 from adversaria.config.plain import conf_dir
 from adversaria.core.arrays import content_hash, save_arrays
 from adversaria.core.errors import UserError
@@ -64,8 +66,9 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
         raise UserError("out is not given; add out=<file>.npz, where the weights go")
     if not images.isdecimal():
         raise UserError(f"images={images} is not a whole number")
+    read_by_us()
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = plain(hydra.compose("train", [argument for argument in arguments if not argument.startswith(_OWN)]))
+        config = plain(hydra.compose("train", typed_today([a for a in arguments if not a.startswith(_OWN)])))
     check(config["data"], "data", config["trust"])
     data: DataModule = construct(config["data"], "data", config["trust"])
     data.prepare()

@@ -147,7 +147,7 @@ PLACES: Mapping[str, Place] = {
     "optim.schedule": Place((_SCHEDULE,)),
     "data": _place("a data set", "adversaria.data.module.DataModule", ["adversaria.data"], own=True),
     "metrics": _place(
-        "metrics", "adversaria.evaluation.protocol.Metrics", ["adversaria.evaluation.metrics"], "spec", own=True
+        "metrics", "adversaria.evaluation.protocol.Metrics", ["adversaria.evaluation.metrics"], "spec", True, own=True
     ),
     "memorisation": _place(
         "a measure of memorisation",

@@ -1,13 +1,23 @@
-"""Old names of what a config may name: files written by an earlier version go on meaning what they meant.
+"""Old spellings of configs: what an earlier version wrote, and what was typed for it, goes on meaning what it meant.
 
-A module that moves gets a line here, and nothing else has to know. What a name means is still decided by
+A module that moves gets a line in `MOVED`, a group or a key that is renamed one in `RENAMED`, and nothing else has to
+know: `up_to_date` reads whole configs (composed ones, run folders, checkpoints), `typed_today` an override, and
+`adversaria.config.files` a config file before Hydra composes it. What a name means is still decided by
 `adversaria.config.admission`, which sees the new name alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import logging
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from adversaria.core.errors import UserError
+from adversaria.core.text import shown
+
+log = logging.getLogger("adversaria")
 
 #: modules, packages and single objects of version 0.1, below ``adversaria.``, and where they are now
 MOVED: Mapping[str, str] = {
@@ -56,6 +66,24 @@ MOVED: Mapping[str, str] = {
     "vae": "systems.vae",
 }
 
+#: groups and dotted keys that are called otherwise now; a key brings along what is below it
+RENAMED: Mapping[str, str] = {}
+
+#: by their class, or by that of their extractor: the names under which ``conf/metrics`` puts the package's own metrics
+METRICS: Mapping[str, str] = {
+    "adversaria.evaluation.metrics.ModeCoverage": "modes",
+    "adversaria.evaluation.metrics.StackedModes": "stacked_modes",
+    "adversaria.features.CLIPExtractor": "clip",
+    "adversaria.features.ClassifierExtractor": "classifier",
+    "adversaria.features.DINOv2Extractor": "dinov2",
+    "adversaria.features.InceptionExtractor": "inception",
+    "adversaria.features.VGG16Extractor": "vgg16",
+}
+#: the name of other metrics that have none
+_UNNAMED = "own"
+
+_OVERRIDE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^\s=@]+)(?:@(?P<package>[^\s=]*))?(?P<rest>(?:=.*)?)", re.DOTALL)
+
 
 def current_name(name: str) -> str:
     """The name by which what was called ``name`` can be named now; any other name stays as it is.
@@ -81,3 +109,122 @@ def with_current_names(config: Any) -> Any:
             for key, value in config.items()
         }
     return [with_current_names(item) for item in config] if isinstance(config, list) else config
+
+
+def up_to_date(config: Any) -> Any:
+    """A copy of a config's plain containers in which every name, group and key is one of today.
+
+    Metrics that stand at the top of ``metrics``, without a name, get theirs; keys beside a single named one are its.
+
+    Raises:
+        UserError: a key of metrics stands beside several of them.
+    """
+    config = with_current_names(config)
+    if not isinstance(config, dict):
+        return config
+    config = with_current_keys(config)
+    return {**config, "metrics": named_metrics(config["metrics"])} if "metrics" in config else config
+
+
+def with_current_keys(config: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a config's mappings in which every group and key of `RENAMED` stands where it stands today."""
+    for old, new in RENAMED.items():
+        config, value = _without(config, old.split("."))
+        if value is not _ABSENT:
+            _say(old, new)
+            config = merged(config, _nested(new.split("."), value))
+    return config
+
+
+def current_key(key: str) -> str:
+    """A dotted key, a group, or a file of a group, by its name of today; any other stays as it is."""
+    for old, new in RENAMED.items():
+        if key == old or key.startswith((f"{old}.", f"{old}/")):
+            _say(old, new)
+            return new + key[len(old) :]
+    return key
+
+
+def named_metrics(node: Any) -> Any:
+    """The ``metrics`` of a config by name; nodes without any metrics stay as they are.
+
+    >>> named_metrics({"modes": {"_target_": "mine.Modes", "count": 9}, "count": 3})
+    {'modes': {'_target_': 'mine.Modes', 'count': 3}}
+
+    Raises:
+        UserError: a key stands beside several metrics.
+    """
+    if not isinstance(node, dict):
+        return node
+    if "_target_" in node:
+        extractor = node.get("extractor")
+        made_of = [part["_target_"] for part in (extractor, node) if isinstance(part, dict) and "_target_" in part]
+        name = next((METRICS[str(key)] for key in made_of if str(key) in METRICS), _UNNAMED)
+        _say("metrics._target_", f"metrics.{name}._target_")
+        return {name: node}
+    names = metric_names(node)
+    loose = {key: value for key, value in node.items() if key not in names}
+    if not names or not loose:
+        return node
+    key = f"metrics.{next(iter(loose))}"
+    if len(names) > 1:
+        there = " or ".join(key.replace("metrics.", f"metrics.{name}.", 1) for name in names)
+        raise UserError(f"{shown(key)} may be that of {' or '.join(map(shown, names))}; write {shown(there)}")
+    _say(key, key.replace("metrics.", f"metrics.{names[0]}.", 1))
+    return {names[0]: merged(node[names[0]], loose)}
+
+
+def metric_names(node: Any) -> list[str]:
+    """Under which names metrics stand in the ``metrics`` of a config."""
+    entries = node.items() if isinstance(node, dict) else ()
+    return [name for name, entry in entries if isinstance(entry, dict) and "_target_" in entry]
+
+
+def typed_today(override: str) -> str:
+    """An override of a command line as it is written today; what is no override stays as it is.
+
+    ``metrics.count=500`` is of the one metrics that there are, whose name only the whole config tells: it is added
+    beside them, as ``++metrics.count=500``, and `up_to_date` puts it where it belongs.
+    """
+    match = _OVERRIDE.fullmatch(override)
+    if match is None:
+        return override
+    sign, package = match["sign"] or "", match["package"]
+    key = current_key(match["key"])
+    names = key.split(".")
+    if not sign and names[0] == "metrics" and len(names) > 1 and names[1] not in METRICS.values():
+        sign = "++"
+    return f"{sign}{key}{'' if package is None else f'@{current_key(package)}'}{match['rest']}"
+
+
+def merged(below: Any, above: Any) -> Any:
+    """Two trees as one: mappings entry by entry, of all else ``above``."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return {**below, **{key: merged(below[key], value) if key in below else value for key, value in above.items()}}
+
+
+_ABSENT = object()
+
+
+def _without(tree: dict[str, Any], path: list[str]) -> tuple[dict[str, Any], Any]:
+    """``tree`` without what stands at ``path``, and that; `_ABSENT` where nothing does."""
+    first, *further = path
+    if first not in tree or (further and not isinstance(tree[first], dict)):
+        return tree, _ABSENT
+    if not further:
+        return {key: value for key, value in tree.items() if key != first}, tree[first]
+    inner, value = _without(tree[first], further)
+    return {**tree, first: inner}, value
+
+
+def _nested(path: Iterable[str], value: Any) -> Any:
+    """``value`` at a ``path`` of otherwise empty mappings."""
+    first, *further = path
+    return {first: _nested(further, value) if further else value}
+
+
+@functools.cache
+def _say(old: str, new: str) -> None:
+    """Says once that a spelling is old."""
+    log.info("%-10s %s is called %s now", "old name", shown(old), shown(new))

@@ -27,8 +27,8 @@ _COMMON: Mapping[str, Any] = {"trust": list[str], "sweep_name": str}
 _FIELDS: Mapping[str, Mapping[str, Any]] = {
     "train": {
         **dict.fromkeys(("model", "optim", "data", "trainer"), _ONE),
-        **dict.fromkeys(("loss", "augment", "metrics", "auto"), _OPTIONAL),
-        **dict.fromkeys(("penalty", "callbacks", "logger"), _NAMED),
+        **dict.fromkeys(("loss", "augment", "auto"), _OPTIONAL),
+        **dict.fromkeys(("penalty", "metrics", "callbacks", "logger"), _NAMED),
         "run_dir": str | None,
         "seed": Seed,
         "channels_last": bool,
@@ -52,7 +52,8 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
     },
     "evaluate": {
         # a data set brings settings of runs along
-        **dict.fromkeys(("metrics", "data", "usefulness", "memorisation", "trainer", "callbacks"), _OPTIONAL),
+        **dict.fromkeys(("data", "usefulness", "memorisation", "trainer", "callbacks"), _OPTIONAL),
+        "metrics": _NAMED,
         **dict.fromkeys(("checkpoint", "images", "reference", "out"), str | None),
         "seed": Seed,
         "raw": bool,

@@ -59,9 +59,19 @@ class DataModule(LightningDataModule):
         seed: of the order.
 
     A new kind of data set overrides `load`.
+
+    Attributes:
+        mirror: whether `decode` flips half of the images.
+        modes: ``[K, D]``, the centres of the modes of data that are a mixture of Gaussians; None for other data.
+        sigma: the standard deviation of each of them; None for other data.
+        channel_classifier: ``digits``, ``mnist`` or ``cifar10``, whose committed classifier names what each channel of
+            a sample shows; None where channels are no pictures of their own.
     """
 
     mirror: bool = False
+    modes: Tensor | None = None
+    sigma: float | None = None
+    channel_classifier: str | None = None
 
     def __init__(self, *, name: str, batch_size: Count, storage: Storage, num_workers: Workers, seed: Seed) -> None:
         super().__init__()

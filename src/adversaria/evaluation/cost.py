@@ -46,9 +46,10 @@ def measure(system: Any, sampler: nn.Module, device: torch.device, *, latency: b
 
     Returns:
         ``parameters`` and ``flops`` by network (the children of ``system`` that have parameters), where ``flops`` are
-        those of one forward pass for one sample, a multiply-add counted as two, null for a network that is fed with
-        something else than latents or samples; ``latency_ms`` by batch size, latents included; ``peak_memory_mib`` as
-        `peak_memory` gives it, and in ``peak_memory_of`` whose it is: the ``device`` or the ``process``.
+        those of one forward pass for one sample, a multiply-add counted as two, null where they are not known: of a
+        network that is fed with something else than latents or samples, or that has recurrent layers; ``latency_ms`` by
+        batch size, latents included; ``peak_memory_mib`` as `peak_memory` gives it, and in ``peak_memory_of`` whose it
+        is: the ``device`` or the ``process``.
     """
     memory = peak_memory(device)
     networks = {name: child for name, child in system.named_children() if any(True for _ in child.parameters())}
@@ -99,9 +100,11 @@ def _frozen(system: nn.Module) -> Iterator[None]:
 
 
 def _flops(network: nn.Module, system: Any) -> int | None:
-    """Of one forward pass for one sample."""
+    """Of one forward pass for one sample; None where they are not known."""
+    if any(isinstance(module, nn.RNNBase) for module in network.modules()):  # the counter takes these for nothing
+        return None
     device = next(network.parameters()).device
-    count = getattr(network, "packing", 1)  # samples that it judges together
+    count = getattr(network, "packing", 1)  # samples that it judges together; a network of a user's own need not say
     if network is system.sampler:
         arguments = _inputs(network, system, 1, device)
     else:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import torch
 
 from adversaria.core.types import Draw
+from adversaria.features.extractor import Extractor
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
@@ -38,7 +39,7 @@ def missing_of(scores: Mapping[str, float]) -> dict[str, str]:
 
 
 class Metrics(Protocol):
-    """Scores of a generator, as ``conf/metrics/*.yaml`` builds them."""
+    """Scores of a generator, as ``conf/metrics/*.yaml`` builds them; those of one run share no name of a score."""
 
     @property
     def monitor(self) -> str:
@@ -72,3 +73,10 @@ class Metrics(Protocol):
     def fingerprint(self) -> dict[str, str | int | float | bool]:
         """How the scores are made. Only scores with equal fingerprints can be compared. Needs `prepare`."""
         ...
+
+
+@runtime_checkable
+class ComparesFeatures(Protocol):
+    """Metrics that look at samples through a frozen network, which other measures may use as well."""
+
+    extractor: Extractor

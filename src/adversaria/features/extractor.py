@@ -21,8 +21,6 @@ class Extractor(Protocol):
         feature_dim: F, the number of features.
         weights_hash: tells its weights from all others, in fingerprints and caches.
         resizer: how images reach its native size, in words.
-        classifies_data: optional; True says that its logits are of the data's own labels, in their order. Scores of
-            classes are then computed as well.
     """
 
     name: str
@@ -33,6 +31,18 @@ class Extractor(Protocol):
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 ``[N, C, H, W]`` -> float32 features ``[N, F]`` and class logits ``[N, K]``."""
         ...
+
+
+@runtime_checkable
+class ClassifiesData(Protocol):
+    """An extractor that knows classes.
+
+    Attributes:
+        classifies_data: whether its logits are of the data's own labels, in their order. Scores of classes are then
+            computed as well.
+    """
+
+    classifies_data: bool
 
 
 @runtime_checkable

@@ -20,7 +20,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from adversaria.config.aliases import with_current_names
+from adversaria.config.aliases import up_to_date
 from adversaria.core.errors import UserError
 from adversaria.core.files import replacing, subfolder
 from adversaria.core.text import shown
@@ -81,7 +81,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         _check_content(content, os.path.getsize(path))
     except _Damaged as damage:
         raise UserError(f"{shown(path)} {damage}; {_way_out(path)}") from damage
-    content["config"] = with_current_names(content["config"])
+    content["config"] = up_to_date(content["config"])
     return content
 
 

@@ -18,7 +18,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import OmegaConf
 
 from adversaria.config import overrides as choices
-from adversaria.config.aliases import current_name
+from adversaria.config.aliases import current_name, typed_today
 from adversaria.config.plain import Plain, conf_dir
 from adversaria.core.errors import UserError
 from adversaria.core.files import read_text, write_text
@@ -43,7 +43,7 @@ def continued(run: Run, given: Sequence[str]) -> Iterator[tuple[list[str], Path]
         UserError: the stored config or the stored overrides are damaged, or name a path that another machine has
             written and the command line does not.
     """
-    stored = run.stored_config() or {}
+    stored, given = run.stored_config() or {}, [typed_today(line) for line in given]
     choices.brought_back(run.overrides, given)  # refuses what no run has written
     _refuse_other_names(run, stored)
     choices.refuse_foreign_places(stored, run.config, run.overrides, given)
@@ -58,10 +58,11 @@ def continued(run: Run, given: Sequence[str]) -> Iterator[tuple[list[str], Path]
 
 def all_overrides(run: Run, given: Sequence[str]) -> list[str]:
     """The overrides of a run and of its continuations, in their order; a choice that is made again counts last."""
+    given = [typed_today(line) for line in given]
     again = {(o.get_key_element(), str(o.value())) for line in given if (o := choices.parse(line)) is not None}
     kept = [
         line
-        for line in run.stored_overrides()
+        for line in map(typed_today, run.stored_overrides())
         if (o := choices.parse(line)) is None or (o.get_key_element(), str(o.value())) not in again
     ]
     return [*kept, *given]
@@ -136,7 +137,7 @@ def _make_room(config: Plain, override: Override | None) -> None:
 
 def _last(lines: Iterable[str]) -> Plain:
     """What is chosen for each key, in the spelling that tells changes, additions and deletions apart."""
-    return {o.get_key_element(): o.value() for line in lines if (o := choices.parse(line)) is not None}
+    return {o.get_key_element(): o.value() for line in lines if (o := choices.parse(typed_today(line))) is not None}
 
 
 def _forced(line: str) -> str:

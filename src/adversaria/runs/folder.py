@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adversaria.config import overrides as choices
-from adversaria.config.aliases import with_current_names
+from adversaria.config.aliases import up_to_date
 from adversaria.config.plain import Plain, flatten
 from adversaria.core.errors import CutShort, UserError
 from adversaria.core.files import locked, read_json, read_yaml, write_json, write_text
@@ -176,7 +176,7 @@ class Run:
             ) from error
         if not isinstance(stored, dict) or not all(isinstance(key, str) for key in stored):
             raise UserError(f"{shown(self.config)} is not a config; choose another run_dir")
-        return dict(with_current_names(stored))
+        return dict(up_to_date(stored))
 
     def read_result(self) -> Plain | None:
         """``result.json``, its texts fit for a screen; None while there is none.
@@ -307,6 +307,11 @@ def _wrong_in(result: Any) -> str | None:
             return f"{key} is no mapping"
     if any(not _is_kind(value, float) for value in (result.get("metrics") or {}).values() if value is not None):
         return "a score is no number"
+    made = result.get("fingerprints") or {}  # of each metrics; not noted while there was one at most
+    if not isinstance(made, dict) or any(
+        _wrong_kind(part, {"fingerprint_id": str, "fingerprint": dict, "scores": list}) for part in made.values()
+    ):
+        return "fingerprints are damaged"
     if not isinstance(result.get("checkpoint"), str | None):
         return "checkpoint is no text"
     parts = [(result.get("best") or [], {"name": str, "step": int, "value": float})]

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from lightning import Trainer
@@ -28,7 +27,7 @@ from adversaria.core.seeding import seed_step
 from adversaria.core.text import shown
 from adversaria.data.module import DataModule
 from adversaria.evaluation import cost
-from adversaria.evaluation.fingerprint import fingerprint_id
+from adversaria.evaluation.protocol import Metrics
 from adversaria.health import Finding
 from adversaria.nn.layers.checkpointing import checkpoint_blocks
 from adversaria.runs.checkpoints import AtomicIO, read_checkpoint
@@ -59,7 +58,7 @@ class Experiment:
     trust: Trust
     data: DataModule
     system: SteppedModule
-    metrics: Any
+    metrics: dict[str, Metrics]
     callbacks: list[Callback]
 
 
@@ -95,7 +94,7 @@ def _build(config: Plain, data: DataModule | None, trust: Trust) -> Experiment:
             "gradient_checkpointing=true finds no blocks or chains of layers in these networks, whose activations it "
             "could compute again; set it to false"
         )
-    metrics = construct(config["metrics"], "metrics", trust, spec=data.spec) if config["metrics"] else None
+    metrics = construct(config["metrics"] or {}, "metrics", trust, spec=data.spec)
     stored = {key: value for key, value in config.items() if key != "trust"}
     callbacks = construct(config["callbacks"], "callbacks", trust, metrics=metrics, config=stored, trust=trust)
     return Experiment(config, trust, data, system, metrics, list(callbacks.values()))
@@ -117,8 +116,8 @@ def train(experiment: Experiment, run: Run) -> Plain:
             with starting(experiment.config, "the run"):
                 trainer = make_trainer(experiment, run, resume)
                 device = trainer.strategy.root_device
-                if experiment.metrics is not None:
-                    experiment.metrics.prepare(experiment.data, device)
+                for metrics in experiment.metrics.values():
+                    metrics.prepare(experiment.data, device)
                 cost.reset_peak_memory(device)
             if (checkpoint := callback_of(trainer, Checkpoint)) is not None:
                 checkpoint.stop_on(signals, deadline)
@@ -207,7 +206,7 @@ def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
     config, trust = experiment.config, experiment.trust
     parts = {"run_dir": str(run.path), "save_dir": str(run.path), "resume_step": resume_step}
     evaluation = next((c for c in experiment.callbacks if isinstance(c, Evaluation)), None)
-    evaluates = evaluation is not None and evaluation.metrics is not None
+    evaluates = evaluation is not None and bool(evaluation.metrics)
     make = functools.partial(
         construct,
         callbacks=[Compilation(config["compile"]), *in_order(experiment.callbacks)],
@@ -283,6 +282,8 @@ def _fast_precision(accelerator: str) -> str:
 def _result(status: str, cause: Finding | str | None, trainer: Trainer, experiment: Experiment, run: Run) -> Plain:
     evaluation, health = callback_of(trainer, Evaluation), callback_of(trainer, Health)
     system, seconds = experiment.system, experiment.system.clock.seconds
+    made = evaluation.records() if evaluation else {}
+    first: Plain = next(iter(made.values()), {})  # of the monitored metrics
     images = trainer.global_step * system.batches_per_step * experiment.data.batch_size * trainer.world_size
     costs: Plain = {}
     if trainer.is_global_zero:  # a stop stays quick: the latency is what takes time
@@ -299,8 +300,9 @@ def _result(status: str, cause: Finding | str | None, trainer: Trainer, experime
         "missing": evaluation.missing if evaluation else {},
         "best": evaluation.best if evaluation else None,
         "checkpoint": str(run.last.relative_to(run.path)) if run.last.is_file() else None,
-        "fingerprint": evaluation.fingerprint if evaluation else {},
-        "fingerprint_id": fingerprint_id(evaluation.fingerprint) if evaluation else "",
+        "fingerprint": first.get("fingerprint", {}),
+        "fingerprint_id": first.get("fingerprint_id", ""),
+        "fingerprints": made,
         "precision": str(trainer.precision),
         "devices": trainer.world_size,
         "findings": [finding.to_dict() for finding in health.examination.findings] if health else [],

@@ -217,3 +217,11 @@ def test_a_choice_that_goes_with_another_is_named_with_it() -> None:
         {"model": "dcgan", "loss": "hinge"},
         {"model": "dcgan", "loss": gradient_penalty},
     ]
+
+
+def test_flops_that_nobody_counted_are_unknown(make_run: MakeRun, tmp_path: Path) -> None:
+    cost = {"parameters": {"generator": 10}, "flops": {"generator": None}}
+    make_run("a", cost=cost)
+    (section,) = sections_in(tmp_path)
+    table = tables.cost(section)
+    assert table.rows[0][table.columns.index("generator FLOPs")].text == "unknown"

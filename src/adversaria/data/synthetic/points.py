@@ -44,6 +44,9 @@ class GaussianMixture(DataModule):
         UserError: ``sigma`` or ``count`` is not positive.
     """
 
+    modes: Tensor
+    sigma: float
+
     def __init__(
         self,
         *,

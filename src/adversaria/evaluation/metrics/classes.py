@@ -62,21 +62,3 @@ def intra_frechet(
         gaussian.update(reals)
         distances.append(frechet_distance(fakes, gaussian.mean, symmetric_root(gaussian.covariance)))
     return sum(distances) / len(distances)
-
-
-def matched_accuracy(codes: Tensor, classes: Tensor) -> float:
-    """The accuracy of codes as classes, in [0, 1], if each code is named after a class of its own as well as can be.
-
-    The naming is the one-to-one assignment with most agreements (Chen et al. 2016, section 7.2, name their categorical
-    code so); codes beyond the number of classes agree with nothing.
-
-    Args:
-        codes: ``[N]`` int64, 0 or more, such as the categories that samples were made from.
-        classes: ``[N]`` int64, 0 or more, such as what a classifier says of these samples.
-    """
-    from scipy.optimize import linear_sum_assignment
-
-    table = torch.zeros(int(codes.max()) + 1, int(classes.max()) + 1, dtype=torch.int64)
-    table.index_put_((codes.cpu(), classes.cpu()), torch.ones(len(codes), dtype=torch.int64), accumulate=True)
-    rows, columns = linear_sum_assignment(table.numpy(), maximize=True)
-    return float(table[rows, columns].sum()) / len(codes)

@@ -23,7 +23,7 @@ from adversaria.evaluation.metrics.neighbours import neighbour_scores
 from adversaria.evaluation.metrics.reference import Reference, reference_statistics
 from adversaria.evaluation.protocol import Scores, Undefined
 from adversaria.features.extraction import Embedded, embed_fakes, from_rank_zero, is_rank_zero, untouched_rng
-from adversaria.features.extractor import Extractor, LoadsForData
+from adversaria.features.extractor import ClassifiesData, Extractor, LoadsForData
 from adversaria.features.fidelity import InceptionExtractor
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class FeatureMetrics:
         real_labels, names = real.labels, self._prepared()[0].class_names
         if labels is not None and real_labels is not None:
             yield ("intra_fid",), lambda: [intra_frechet(features, labels, real.features, real_labels, names)]
-        if getattr(self.extractor, "classifies_data", False):
+        if isinstance(self.extractor, ClassifiesData) and self.extractor.classifies_data:
             yield from self._class_groups(logits, labels, real.predicted)
 
     def _class_groups(self, logits: Tensor, labels: Tensor | None, real: Tensor) -> Iterator[Group]:

@@ -56,13 +56,12 @@ class ModeCoverage:
         Raises:
             UserError: the data have none.
         """
-        modes, sigma = getattr(data, "modes", None), getattr(data, "sigma", None)
-        if modes is None or sigma is None:
+        if data.modes is None or data.sigma is None:
             raise UserError(
                 f"metrics=modes needs data with known modes (ring8, grid25), which data={data.name} is not;"
                 " choose metrics=classifier, metrics=inception or metrics=none"
             )
-        self._data, self._modes, self._sigma = data, modes, float(sigma)
+        self._data, self._modes, self._sigma = data, data.modes, float(data.sigma)
 
     def evaluate(self, draw: Draw, device: torch.device) -> dict[str, float]:
         """``modes_covered`` (a number of modes), ``high_quality_share`` and ``mode_tv`` (0 to 1). See

@@ -70,8 +70,7 @@ class StackedModes:
         Raises:
             UserError: the data are not stacked.
         """
-        name = getattr(data, "channel_classifier", None)
-        network = None if name is None else committed(name)
+        network = None if data.channel_classifier is None else committed(data.channel_classifier)
         if network is None:
             raise UserError(
                 f"metrics=stacked_modes needs data whose channels are digits (stacked_mnist), which data={data.name} is"

@@ -45,15 +45,15 @@ def _parts(sections: Sequence[Section], out: Path, warnings: Sequence[str]) -> l
         parts += [f"## {words.heading(section)}"] if section.letter else []
         parts.append(words.summary(section))
         parts += [tables.quality(section), tables.matrix(section)] if scored else []
-        if how := words.how_scored(section.fingerprint):
+        if how := words.how_scored(section):
             parts.append(f"How the scores were made: {how}")
         parts += [figures.save_curves(section, out / "figures"), figures.save_samples(section, out / "figures")]
         parts += [tables.cost(section), tables.stability(section)]
         parts += tables.all_scores(section) if scored else []
         parts += [tables.run_list(section), tables.differences(section)]
-        parts += [tables.fingerprint(section)] if section.fingerprint else []
+        parts += [tables.fingerprint(section)] if section.fingerprints else []
     return [part for part in parts if part is not None]
 
 
 def _caption(section: Section) -> str:
-    return " ".join(filter(None, (words.summary(section), words.how_scored(section.fingerprint))))
+    return " ".join(filter(None, (words.summary(section), words.how_scored(section))))

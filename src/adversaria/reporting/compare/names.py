@@ -21,7 +21,7 @@ INCIDENTAL = (
     "callbacks.progress",
     "data.num_workers",
     "data.cache_dir",
-    "metrics.cache_dir",
+    "metrics.*.cache_dir",
     "auto.choices",  # they stand under the keys that they were made for
 )
 #: groups whose choice changes none but incidental keys
@@ -125,7 +125,12 @@ def _key(override: str) -> str:
 
 
 def _is_under(key: str, prefixes: Iterable[str]) -> bool:
-    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
+    """Whether a dotted ``key`` is one of ``prefixes`` or stands below it; ``*`` is any one name."""
+    names = key.split(".")
+    return any(
+        len(wanted) <= len(names) and all(a in ("*", b) for a, b in zip(wanted, names, strict=False))
+        for wanted in (prefix.split(".") for prefix in prefixes)
+    )
 
 
 def _values(key: str, configs: Sequence[Plain]) -> list[str]:

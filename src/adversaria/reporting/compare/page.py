@@ -54,7 +54,7 @@ def _section(section: Section) -> dict[str, Any]:
         "letter": section.letter,
         "heading": words.heading(section) if section.letter else "",
         "summary": words.summary(section),
-        "how_scored": words.how_scored(section.fingerprint),
+        "how_scored": words.how_scored(section),
         "quality": [table for table in (tables.quality(section), tables.matrix(section)) if table] if scored else [],
         "names": [configuration.name for configuration in section.configurations],
         "curves": [Markup(svg) for axis in figures.AXES if (svg := figures.curves_svg(section, axis))],
@@ -67,7 +67,7 @@ def _section(section: Section) -> dict[str, Any]:
             for table in (
                 tables.run_list(section),
                 tables.differences(section),
-                tables.fingerprint(section) if section.fingerprint else None,
+                tables.fingerprint(section) if section.fingerprints else None,
             )
             if table
         ],

@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,37 @@ class RunRecord:
 
     @property
     def fingerprint(self) -> Plain:
-        """How its scores were made; empty for a run without scores."""
+        """How the scores of its monitored metrics were made; empty for a run without scores."""
         return self.result.get("fingerprint") or {}
+
+    @property
+    def fingerprints(self) -> dict[str, Plain]:
+        """How its scores were made, by the name of the metrics; that of a run of one metrics may have no name."""
+        made = self.result.get("fingerprints") or {}
+        found = {name: record["fingerprint"] for name, record in made.items() if record["fingerprint"]}
+        return found or ({"": self.fingerprint} if self.fingerprint or self.scores else {})
+
+    def only(self, names: Sequence[str]) -> RunRecord:
+        """The run as it would be with those of its metrics alone that have these names."""
+        made = self.result.get("fingerprints") or {}
+        if len(names) == len(self.fingerprints) or not set(names) <= made.keys():
+            return self
+        kept = {name: made[name] for name in made if name in names}
+        first, hidden = next(iter(kept.values())), {s for n in made if n not in kept for s in made[n]["scores"]}
+        best = self.result.get("best")
+        result = {
+            **self.result,
+            "metrics": {name: v for name, v in (self.result.get("metrics") or {}).items() if name not in hidden},
+            "missing": {name: v for name, v in (self.result.get("missing") or {}).items() if name not in hidden},
+            "best": None if isinstance(best, dict) and best.get("name") in hidden else best,
+            "fingerprint": first["fingerprint"],
+            "fingerprint_id": first["fingerprint_id"],
+            "fingerprints": kept,
+        }
+        rows = tuple(
+            {name: v for name, v in row.items() if name.removeprefix(_SCORE) not in hidden} for row in self.rows
+        )
+        return replace(self, result=result, rows=rows)
 
     @property
     def scores(self) -> dict[str, float]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import math
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from adversaria.config.plain import Plain
 from adversaria.core.errors import UserError
@@ -53,17 +54,17 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Section:
-    """Configurations whose scores were made in one way, the best first.
+    """Configurations each score of which was made in one way, the best first.
 
     Attributes:
         letter: that it is called by; empty if it is the only one.
-        fingerprint: how the scores were made; empty if there are none.
+        fingerprints: how the scores were made, by the name of the metrics; empty if there are none.
         monitor: the score by which the best checkpoints were kept; None without scores.
         configurations: see above.
     """
 
     letter: str
-    fingerprint: Plain
+    fingerprints: dict[str, Plain]
     monitor: str | None
     configurations: tuple[Configuration, ...]
 
@@ -117,26 +118,35 @@ def _direction_of_best(run: RunRecord, score: str) -> int:
 def make_sections(runs: Sequence[RunRecord], *, strict: bool = False) -> list[Section]:
     """The runs by how their scores were made, then by configuration.
 
-    A run without fingerprint stands with the runs of its configuration that have one, else in a section of its own.
+    Runs of several metrics stand in one section as long as these are the same, else in one for each of them. A run
+    without fingerprint stands with the runs of its configuration that have one, else in a section of its own.
 
     Raises:
         UserError: ``strict``, and scores were made in several ways.
     """
     identities = {run.path: canonical(without_incidental(run.config)) for run in runs}
-    ways: dict[str, list[RunRecord]] = {}
-    home = {identities[run.path]: canonical(run.fingerprint) for run in runs if _is_scored(run)}
+    members: dict[str, list[tuple[RunRecord, str]]] = {}  # by a fingerprint: runs, and their name of its metrics
     for run in runs:
-        way = canonical(run.fingerprint) if _is_scored(run) else home.get(identities[run.path], "")
-        ways.setdefault(way, []).append(run)
-    scored = [way for way in ways if way]
-    if strict and len(scored) > 1:
-        sentence = fingerprint_difference([_fingerprint(ways[way]) for way in scored])
+        for name, fingerprint in run.fingerprints.items():
+            members.setdefault(canonical(fingerprint), []).append((run, name))
+    sections: dict[tuple[Path, ...], dict[Path, list[str]]] = {}  # by the paths of runs: the metrics of each
+    for way in members.values():
+        names = sections.setdefault(tuple(run.path for run, _ in way), {})
+        for run, name in way:
+            names.setdefault(run.path, []).append(name)
+    by_path = {run.path: run for run in runs}
+    groups = [[by_path[path].only(names) for path, names in section.items()] for section in sections.values()]
+    if strict and len(groups) > 1:
+        sentence = fingerprint_difference([made for group in groups for made in group[0].fingerprints.values()])
         raise UserError(f"{sentence}; leave out strict=true for a table of each, or score them alike with evaluate.py")
-    ordered = [*scored, *(way for way in ways if not way)]
-    letters = [string.ascii_uppercase[i % 26] * (i // 26 + 1) for i in range(len(ordered))]
-    return [
-        _section(ways[way], letter if len(ordered) > 1 else "") for way, letter in zip(ordered, letters, strict=True)
-    ]
+    homes = {identities[run.path]: group for group in groups for run in group}
+    if unscored := [run for run in runs if not run.fingerprints]:
+        apart: list[RunRecord] = []
+        for run in unscored:
+            homes.get(identities[run.path], apart).append(run)
+        groups += [apart] if apart else []
+    letters = [string.ascii_uppercase[i % 26] * (i // 26 + 1) for i in range(len(groups))]
+    return [_section(group, letter if len(groups) > 1 else "") for group, letter in zip(groups, letters, strict=True)]
 
 
 def fingerprint_difference(fingerprints: Sequence[Plain]) -> str:
@@ -148,25 +158,18 @@ def fingerprint_difference(fingerprints: Sequence[Plain]) -> str:
     return f"scores were made in {len(fingerprints)} ways that cannot be compared ({'; '.join(differences)})"
 
 
-def _is_scored(run: RunRecord) -> bool:
-    return bool(run.fingerprint or run.scores)
-
-
-def _fingerprint(runs: Iterable[RunRecord]) -> Plain:
-    return next((run.fingerprint for run in runs if run.fingerprint), {})
-
-
 def _section(runs: Sequence[RunRecord], letter: str) -> Section:
     monitors = [run.best["name"] for run in runs if run.best]
     first_scores = [name for run in runs for name in run.scores]
     monitor = next(iter([*monitors, *first_scores]), None)
-    section = Section(letter, _fingerprint(runs), monitor, _configurations(runs))
+    made = {name: way for name, way in runs[0].fingerprints.items() if way}
+    section = Section(letter, made, monitor, _configurations(runs))
     if monitor is None:
         return section
     sign = section.direction(monitor) or -1
     means = {c.name: c.final(monitor).mean for c in section.configurations}
     ordered = sorted(section.configurations, key=lambda c: (math.isnan(means[c.name]), -sign * means[c.name]))
-    return Section(letter, section.fingerprint, monitor, tuple(ordered))
+    return Section(letter, made, monitor, tuple(ordered))
 
 
 def _configurations(runs: Sequence[RunRecord]) -> tuple[Configuration, ...]:

@@ -111,7 +111,7 @@ def cost(section: Section) -> Table:
     for network in networks:
         columns.append((f"{network} parameters", _cost_column(scaled, "parameters", network)))
     for network in networks:
-        columns.append((f"{network} FLOPs", _cost_column(scaled, "flops", network)))
+        columns.append((f"{network} FLOPs", _flops_column(network)))
     columns.append(("peak memory, MiB", _cost_column(number, "peak_memory_mib")))
     for batch in batches:
         columns.append((f"ms for a batch of {batch}", _cost_column(number, "latency_ms", batch)))
@@ -179,9 +179,12 @@ def run_list(section: Section) -> Table:
 
 
 def fingerprint(section: Section) -> Table:
-    """Every key of the fingerprint."""
-    rows = tuple((Cell(key), Cell(str(value))) for key, value in section.fingerprint.items())
-    return Table("How the scores were made", ("key", "value"), rows, prose=True)
+    """Every key of the fingerprints."""
+    made = section.fingerprints
+    keys = dict.fromkeys(key for fingerprint in made.values() for key in fingerprint)
+    rows = tuple((Cell(key), *(Cell(str(each.get(key, NOTHING))) for each in made.values())) for key in keys)
+    columns = ("key", *(made if len(made) > 1 else ("value",)))
+    return Table("How the scores were made", columns, rows, prose=True)
 
 
 def quality_note(section: Section) -> str:
@@ -287,6 +290,17 @@ def _cost_column(write: Callable[[float | None], str], *keys: str) -> Callable[[
     def cell(configuration: Configuration) -> Cell:
         value = Estimate.of(run.cost(*keys) for run in _measured(configuration))
         return Cell(write(value.mean))
+
+    return cell
+
+
+def _flops_column(network: str) -> Callable[[Configuration], Cell]:
+    counted = _cost_column(scaled, "flops", network)
+
+    def cell(configuration: Configuration) -> Cell:
+        has_network = any(run.cost("parameters", network) is not None for run in _measured(configuration))
+        known = any(run.cost("flops", network) is not None for run in _measured(configuration))
+        return Cell("unknown") if has_network and not known else counted(configuration)
 
     return cell
 

@@ -20,16 +20,16 @@ _WEIGHTS = {"ema": " of the averaged (EMA) weights", "raw": " of the trained wei
 
 def title(sections: Sequence[Section]) -> str:
     """Of the whole report."""
-    runs = sum(len(section.runs) for section in sections)
-    configurations = sum(len(section.configurations) for section in sections)
-    return f"Comparison of {_count(configurations, 'configuration')} ({_count(runs, 'run')})"
+    runs = {run.path for section in sections for run in section.runs}
+    configurations = {tuple(run.path for run in c.runs) for section in sections for c in section.configurations}
+    return f"Comparison of {_count(len(configurations), 'configuration')} ({_count(len(runs), 'run')})"
 
 
 def heading(section: Section) -> str:
     """Of a section among several."""
     if section.monitor is None:
         return f"{section.letter}: runs without scores"
-    dataset = section.fingerprint.get("reference_dataset")
+    dataset = next((made.get("reference_dataset") for made in section.fingerprints.values()), None)
     return f"{section.letter}: {section.monitor}{f' against {dataset}' if dataset else ''}"
 
 
@@ -57,14 +57,20 @@ def summary(section: Section) -> str:
 
 def different_ways(sections: Sequence[Section]) -> str:
     """Why there are several tables; empty if there is one way of scoring."""
-    fingerprints = [section.fingerprint for section in sections if section.monitor or section.fingerprint]
-    if len(fingerprints) < 2:
+    scored = [section for section in sections if section.monitor or section.fingerprints]
+    if len(scored) < 2:
         return ""
+    fingerprints = [made for section in scored for made in section.fingerprints.values() or [{}]]
     return _capital(f"{fingerprint_difference(fingerprints)}: each has its own tables.")
 
 
-def how_scored(fingerprint: Plain) -> str:
-    """A fingerprint in words, as far as its keys are known; the table beside it has all of them."""
+def how_scored(section: Section) -> str:
+    """Its fingerprints in words, as far as their keys are known; the table beside it has all of them."""
+    made = {name: _in_words(fingerprint) for name, fingerprint in section.fingerprints.items()}
+    return " ".join(f"{name}: {words}" if len(made) > 1 else words for name, words in made.items() if words)
+
+
+def _in_words(fingerprint: Plain) -> str:
     get = fingerprint.get
     clauses = []
     if "fakes" in fingerprint:

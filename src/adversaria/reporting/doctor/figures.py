@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -24,8 +24,6 @@ _ROW = 9
 #: times the median that makes an axis logarithmic
 _DWARFS = 100
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-Xs = Sequence[float]
 
 
 def draw(history: History, panel: Lines | HeatMap) -> list[str]:

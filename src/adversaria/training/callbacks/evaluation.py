@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from adversaria.core.modes import evaluating
 from adversaria.core.ranges import Count, PositiveShare, Seed
 from adversaria.evaluation.fingerprint import fingerprint, fingerprint_id
 from adversaria.evaluation.protocol import Metrics, missing_of
+from adversaria.evaluation.several import monitored, refuse_equal_scores
 from adversaria.features.extraction import from_rank_zero
 from adversaria.sampling.draw import Draw
 from adversaria.systems.base import SteppedModule
@@ -36,10 +38,11 @@ class Evaluation(Callback):
         seed: of latents and labels.
         max_share: of the time, above 0 and at most 1, that evaluation may take: a multiple of ``every_n_steps`` is
             taken where it would take more, and the log says so. None: no bound.
-        metrics: what to compute; None: nothing.
+        monitor: the name of the metrics whose monitored score decides which checkpoint is the best; None: the first.
+        metrics: what to compute, by name; None: nothing.
 
     Raises:
-        UserError: a value out of range.
+        UserError: a value out of range, ``monitor`` names no metrics, or two metrics give the same score.
     """
 
     def __init__(
@@ -48,7 +51,8 @@ class Evaluation(Callback):
         every_n_steps: Count = 1000,
         seed: Seed = 0,
         max_share: PositiveShare | None = 0.1,
-        metrics: Metrics | None = None,
+        monitor: str | None = None,
+        metrics: Mapping[str, Metrics] | None = None,
     ) -> None:
         if every_n_steps < 1:
             raise UserError(f"callbacks.evaluation.every_n_steps={every_n_steps} must be at least 1")
@@ -56,11 +60,19 @@ class Evaluation(Callback):
             raise UserError(
                 f"callbacks.evaluation.max_share={max_share} must be above 0 and at most 1; null takes the bound away"
             )
-        self.every_n_steps, self.seed, self.max_share, self.metrics = every_n_steps, seed, max_share, metrics
+        self.every_n_steps, self.seed, self.max_share = every_n_steps, seed, max_share
+        self.metrics: dict[str, Metrics] = dict(metrics or {})
+        #: the metrics whose score decides which checkpoint is the best; None without metrics
+        self.monitored = monitored(self.metrics, monitor) if self.metrics else None
+        refuse_equal_scores({name: [each.monitor] for name, each in self.metrics.items()})
+        #: of all metrics together
         self.scores: dict[str, float] = {}
+        #: the names of the scores of each metrics
+        self.scores_of: dict[str, list[str]] = {}
         #: why some of `scores` have no value, by name
         self.missing: dict[str, str] = {}
-        self.fingerprint: dict[str, Any] = {}
+        #: how the scores of each metrics are made
+        self.fingerprints: dict[str, dict[str, Any]] = {}
         #: generator updates that `scores` belong to
         self.step = -1
         #: the best monitored score so far: ``{"name", "value", "step"}``
@@ -70,20 +82,24 @@ class Evaluation(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The last scores, the step they belong to, the best one, and where the stretched interval stands."""
         interval = [self._stretch, self._passed, self._mark]
-        kept = {"scores": self.scores, "missing": self.missing, "step": self.step, "best": self.best}
-        return {**kept, "interval": interval}
+        kept = {"scores": self.scores, "scores_of": self.scores_of, "missing": self.missing}
+        return {**kept, "step": self.step, "best": self.best, "interval": interval}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.scores, self.step, self.best = state_dict["scores"], state_dict["step"], state_dict.get("best")
+        # of a time when there was one metrics at most
+        self.scores_of = state_dict.get("scores_of") or {name: list(self.scores) for name in self.metrics}
         self.missing = state_dict.get("missing", {})
         self._stretch, self._passed, self._mark = state_dict["interval"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Settles what the scores will be scores of; the metrics were prepared before the run had a folder."""
-        if self.metrics is not None:
-            averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-            self.fingerprint = fingerprint(self.metrics, weights="ema" if averaged else "raw", seed=self.seed)
+        averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        self.fingerprints = {
+            name: fingerprint(metrics, weights="ema" if averaged else "raw", seed=self.seed)
+            for name, metrics in self.metrics.items()
+        }
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """The turn that the validation loop gives."""
@@ -97,36 +113,52 @@ class Evaluation(Callback):
 
     def evaluate(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Scores the present weights, once a step."""
-        if self.metrics is None or self.step == trainer.global_step:
+        if not self.metrics or self.step == trainer.global_step:
             return
         self.step = trainer.global_step
         counts = trainer.datamodule.class_counts if pl_module.conditional else None  # type: ignore[attr-defined]
         started = time.perf_counter()
         with pl_module.clock.paused(), evaluating(sampler_of(trainer)) as network:
             draw = Draw(network, pl_module.device, seed=self.seed, class_weights=counts)
-            scores = self.metrics.evaluate(draw, pl_module.device)
-        self.missing, self.scores = missing_of(scores), dict(scores)
+            scores = {name: metrics.evaluate(draw, pl_module.device) for name, metrics in self.metrics.items()}
+        refuse_equal_scores(scores)
+        self.scores_of = {name: list(each) for name, each in scores.items()}
+        self.scores = {name: value for each in scores.values() for name, value in each.items()}
+        self.missing = {name: why for each in scores.values() for name, why in missing_of(each).items()}
         self._keep_best(trainer.global_step)
         self._choose_interval(time.perf_counter() - started, pl_module.clock.seconds)
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self.scores.items()})
         pl_module.log_values({f"score/{name}": value for name, value in self.scores.items()})
+        made_by = " ".join(map(fingerprint_id, self.fingerprints.values()))
         for logger in run_loggers(trainer):
-            logger.log_text("score/fingerprint", fingerprint_id(self.fingerprint), trainer.global_step)
+            logger.log_text("score/fingerprint", made_by, trainer.global_step)
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """For each metrics the names of its scores and how they were made, the monitored one first; plain."""
+        order = sorted(self.fingerprints, key=lambda name: self.metrics[name] is not self.monitored)
+        return {
+            name: {
+                "fingerprint_id": fingerprint_id(self.fingerprints[name]),
+                "fingerprint": self.fingerprints[name],
+                "scores": self.scores_of.get(name, []),
+            }
+            for name in order
+        }
 
     def _keep_best(self, step: int) -> None:
         """Takes the monitored score for the best if it is finite and better than all before."""
-        assert self.metrics is not None
-        name, sign = self.metrics.monitor, {"min": 1, "max": -1}[self.metrics.mode]
+        assert self.monitored is not None
+        name, sign = self.monitored.monitor, {"min": 1, "max": -1}[self.monitored.mode]
         value = self.scores.get(name, math.nan)
         if math.isfinite(value) and (self.best is None or sign * value < sign * self.best["value"]):
             self.best = {"name": name, "value": value, "step": step}
 
     def behind_best(self) -> float:
         """How many times as bad as the best score the present one is, 1 for the best; NaN if there is none."""
-        if self.metrics is None or self.best is None:
+        if self.monitored is None or self.best is None:
             return math.nan
         pair = (self.scores.get(self.best["name"], math.nan), self.best["value"])
-        worse, better = pair if self.metrics.mode == "min" else reversed(pair)
+        worse, better = pair if self.monitored.mode == "min" else reversed(pair)
         return worse / better if better > 0 else math.nan
 
     def _choose_interval(self, evaluation: float, training: float) -> None:
