@@ -120,7 +120,7 @@ def test_the_peak_is_forgotten_before_a_run() -> None:
 
 
 @pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM, nn.GRU])
-def test_flops_of_recurrent_layers_are_unknown_and_not_zero(layer: type[nn.RNNBase]) -> None:
+def test_flops_of_recurrent_layers_are_unknown_and_not_zero(layer: Callable[..., nn.RNNBase]) -> None:
     class Sampler(nn.Module):
         def __init__(self) -> None:
             super().__init__()

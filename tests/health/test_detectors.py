@@ -124,9 +124,9 @@ def test_a_spread_falls_from_its_best_but_not_from_an_outlier() -> None:
 
 
 def test_what_speaks_of_a_discriminator_applies_where_one_is() -> None:
-    about_d = {kind for kind in ALL if not kind().applies_to({"generator", "encoder"})}  # type: ignore[abstract]
+    about_d = {kind for kind in ALL if not kind().applies_to({"generator", "encoder"})}
     assert about_d == {DiscriminatorWon, DiscriminatorOverfits}
-    assert all(kind().applies_to({"encoder", "generator", "discriminator"}) for kind in ALL)  # type: ignore[abstract]
+    assert all(kind().applies_to({"encoder", "generator", "discriminator"}) for kind in ALL)
 
 
 def test_networks_are_known_by_what_is_logged_of_them() -> None:

@@ -122,7 +122,7 @@ def test_a_network_without_an_optimizer_or_an_attribute_is_named(
     make_config: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = build_experiment(make_config(*THREE))
-    kind = type(experiment.system)
+    kind: Any = type(experiment.system)
     configure = kind.configure_optimizers
     monkeypatch.setattr(kind, "configure_optimizers", lambda self: configure(self)[:2])
     run = Run(tmp_path / "run")

@@ -49,7 +49,7 @@ class Autoencoding(SteppedModule):
     ) -> None:
         super().__init__(spec=spec, optim=optim, seed=seed)
         self.generator, self.discriminator, self.augment, self.loss = generator, discriminator, augment, loss
-        self.latent_dim = int(generator.latent_dim)  # type: ignore[arg-type]
+        self.latent_dim = int(generator.latent_dim)
         self.encoder = encoder(spec=spec, latent_dim=self.latent_dim)
         self.forwards = dict(self.networks)
 
@@ -64,7 +64,7 @@ class Autoencoding(SteppedModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         real, _ = self.begin_step(batch)
-        of_encoder, of_generator, of_discriminator = self.optimizers()  # type: ignore[misc]
+        of_encoder, of_generator, of_discriminator = self.optimizers()  # type: ignore[attr-defined]
         generate, discriminate = self.forwards["generator"], self.forwards["discriminator"]
 
         fake = generate(torch.randn(len(real), self.latent_dim, device=self.device))

@@ -101,7 +101,7 @@ def test_a_sampler_may_hold_several_networks() -> None:
     for name, value in ema.network.named_parameters():
         torch.testing.assert_close(value, 0.75 * before[name] + 0.25 * system.sampler.get_parameter(name))
     trainer.callbacks = [ema]
-    assert sampler_of(trainer)["back"] is ema.network["back"]  # type: ignore[index]
+    assert sampler_of(trainer)["back"] is ema.network["back"]
 
     checkpoint: dict[str, Any] = {}
     ema.on_save_checkpoint(trainer, system, checkpoint)
