@@ -17,6 +17,8 @@ from lightning import LightningModule, Trainer
 
 #: by the dotted name that leads to it, what it is for
 PRIVATE = {
+    "hydra._internal.core_plugins.file_config_source.FileConfigSource": "reading config files with old names",
+    "hydra._internal.sources_registry.SourcesRegistry": "having Hydra read config files so",
     "torch._foreach_norm": "the norms of all weights in one call",
     "torch._foreach_div": "gradients relative to weights in one call",
     "torch._foreach_sub": "updates of all weights in one call",
@@ -47,7 +49,7 @@ def used() -> Iterator[str]:
     for file in (ROOT / "src" / "adversaria").rglob("*.py"):
         for node in ast.walk(ast.parse(Path(file).read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and not str(node.module).startswith("adversaria"):
-                yield from (f"{node.module}.{a.name}" for a in node.names if a.name.startswith("_"))
+                yield from (n for a in node.names if "._" in (n := f"{node.module}.{a.name}"))
             elif isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
                 written = ast.unparse(node)
                 of_ours = written.split(".")[0] in ("self", "cls") or written[0].isupper()

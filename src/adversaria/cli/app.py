@@ -79,49 +79,56 @@ def run(config_name: str, job: Job, prepare: Prepare = as_typed) -> int:
     """
     use_utf8()
     _quieten()
-    full_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    codes: list[int] = []
+    traced = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    with _answering(codes, traced), contextlib.ExitStack() as inside:
+        with told({}):
+            sys.argv[1:], folder = inside.enter_context(prepare(sys.argv[1:]))
+            sys.argv[1:] = arguments.typed_today(arguments.choices_first(sys.argv[1:]))
+            arguments.check(sys.argv[1:])
+            check_choices(config_name, arguments.choices(sys.argv[1:]))
+        inside.enter_context(_hydra(config_name, codes, traced))
+
+        @hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)
+        def composed(config: DictConfig) -> None:
+            sweep = Sweep.current
+            assert sweep is not None  # Hydra has called it before the job
+            codes.append(1)
+            with _job(codes, sweep, traced) as begins:
+                if begins:
+                    refuse_doubles(overrides_of_job())
+                    resolved = plain(config)
+                    with told(resolved):
+                        codes[-1] = job(resolved)
+            sweep.leave(codes[-1])
+
+        composed()
+    return next((code for code in reversed(codes) if code), 0)
+
+
+@contextlib.contextmanager
+def _answering(codes: list[int], traced: bool) -> Iterator[None]:
+    """What the user can put right becomes one sentence and a code; ``traced``: a traceback instead."""
     try:
-        with contextlib.ExitStack() as inside:
-            with told({}):
-                sys.argv[1:], folder = inside.enter_context(prepare(sys.argv[1:]))
-                sys.argv[1:] = arguments.typed_today(arguments.choices_first(sys.argv[1:]))
-                arguments.check(sys.argv[1:])
-                check_choices(config_name, arguments.choices(sys.argv[1:]))
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
-            return _through_hydra(config_name, folder, job, full_traceback)
+        yield
     except UserError as error:
-        if full_traceback:
+        if traced:
             raise
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    finally:
-        if not full_traceback:
-            os.environ.pop("HYDRA_FULL_ERROR", None)
+        codes.append(error.exit_code)
 
 
-def _through_hydra(config_name: str, folder: Path, job: Job, full_traceback: bool) -> int:
-    """The exit code of the jobs that Hydra composes.
-
-    Raises:
-        UserError: what Hydra raises before the first of them.
-    """
-    codes: list[int] = []
+@contextlib.contextmanager
+def _hydra(config_name: str, codes: list[int], traced: bool) -> Iterator[None]:
+    """The block in which Hydra composes and calls jobs; what it raises itself becomes a `UserError`."""
     read_by_us()
     Sweep.reset()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    @hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)
-    def app(config: DictConfig) -> None:
-        sweep = Sweep.current
-        assert sweep is not None  # Hydra has called it before the job
-        codes.append(1)
-        codes[-1] = _elsewhere(job, config, sweep) if sweep.elsewhere else _guarded(job, config, full_traceback)
-        sweep.leave(codes[-1])
-
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
     try:
-        app()
+        yield
     except SweepStopped:
-        return STOPPED
+        codes[:] = [STOPPED]
     except JobFailed as failed:
         codes.append(failed.code)
     except Exception as error:
@@ -134,15 +141,16 @@ def _through_hydra(config_name: str, folder: Path, job: Job, full_traceback: boo
         if Sweep.current:
             Sweep.current.discard()
         print("interrupted", file=sys.stderr)
-        return 130
+        codes[:] = [130]
     finally:
+        if not traced:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
         for number, handler in handlers.items():
             signal.signal(number, handler)
         if Sweep.current:
             if set(codes) == {UserError.exit_code}:  # every job was refused before it began
                 Sweep.current.discard()
             Sweep.current.summarise()
-    return next((code for code in reversed(codes) if code), 0)
 
 
 def overrides_of_job() -> list[str]:
@@ -193,34 +201,36 @@ def explain(error: Exception, config_name: str) -> str:
     return _first_lines(error)
 
 
-def _guarded(job: Job, config: DictConfig, full_traceback: bool, prefix: str = "") -> int:
+@contextlib.contextmanager
+def _job(codes: list[int], sweep: Sweep, traced: bool) -> Iterator[bool]:
+    """One job, whose code is the last of ``codes``; yields whether it begins, which it does not after a stop.
+
+    A job of a sweep in a process that a launcher has started says itself what it has to say.
+    """
+    prefix = ""
+    if sweep.elsewhere:
+        prefix = f"[{sweep.cell(overrides_of_job())}] "
+        _quieten(prefix)
+        if Sweep.stopping:
+            codes[-1] = STOPPED
+            yield False
+            return
+        sweep.enter(HydraConfig.get().job.num)
     try:
-        refuse_doubles(overrides_of_job())
-        resolved = plain(config)
-        with told(resolved):
-            return job(resolved)
+        yield True
     except UserError as error:
-        if full_traceback:
+        if traced and not sweep.elsewhere:
             raise
         print(f"{prefix}error: {error}", file=sys.stderr)
-        return error.exit_code
-
-
-def _elsewhere(job: Job, config: DictConfig, sweep: Sweep) -> int:
-    """A job of a sweep in a process that a launcher has started: what it has to say, it says itself."""
-    hydra_config = HydraConfig.get()
-    prefix = f"[{sweep.cell(overrides_of_job())}] "
-    _quieten(prefix)
-    if Sweep.stopping:
-        return STOPPED
-    sweep.enter(hydra_config.job.num)
-    try:
-        return _guarded(job, config, False, prefix)
+        codes[-1] = error.exit_code
     except KeyboardInterrupt:
-        return STOPPED
+        if not sweep.elsewhere:
+            raise
+        codes[-1] = STOPPED
     except Exception:
+        if not sweep.elsewhere:
+            raise
         traceback.print_exc()
-        return 1
 
 
 def _keys(config_name: str) -> Iterable[str]:

@@ -89,13 +89,17 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
         train(experiment, _run(folder or ""))
         return 0
     run = _run(folder) if folder else _new_run(hydra_config.runtime.choices)
-    with run.started(_stored(config), all_overrides(run, app.overrides_of_job())):
-        code, stopped_by = _train(experiment, run, choices)
+    with run.started(_stored(config), all_overrides(run, app.overrides_of_job())), _noted(run):
+        _introduce(experiment, run, choices)
+        run.result.unlink(missing_ok=True)
+        result = train(experiment, run)
+        run.write_result(result)
+        _summarise(result, run)
     if swept:
-        pass_on(stopped_by)
-    elif stopped_by == "SIGUSR1":  # what Slurm sends before a time limit, as in sbatch --signal=SIGUSR1@300
+        pass_on(result["stopped_by"])
+    elif result["stopped_by"] == "SIGUSR1":  # what Slurm sends before a time limit, as in sbatch --signal=SIGUSR1@300
         requeue(config["run_dir"])
-    return code
+    return EXIT[result["status"]]
 
 
 def _settled(config: Plain, run_dir: str | None, trust: Trust) -> tuple[Plain, list[str]]:
@@ -108,10 +112,10 @@ def _settled(config: Plain, run_dir: str | None, trust: Trust) -> tuple[Plain, l
     return settle(config, app.overrides_of_job(), stored, trust)
 
 
-def _train(experiment: Experiment, run: Run, choices: list[str]) -> tuple[int, str | None]:
-    """The exit code, and what stopped the run if something did."""
+@contextlib.contextmanager
+def _noted(run: Run) -> Iterator[None]:
+    """What is said inside the block stands in ``train.log`` too, and processes that it starts know the folder."""
     from adversaria.core.files import append
-    from adversaria.training.experiment import train
 
     written = append(run.path / "train.log")
     file = logging.StreamHandler(written)
@@ -119,16 +123,11 @@ def _train(experiment: Experiment, run: Run, choices: list[str]) -> tuple[int, s
     log.addHandler(file)
     os.environ["ADVERSARIA_RUN_DIR"] = str(run.path.resolve())
     try:
-        _introduce(experiment, run, choices)
-        run.result.unlink(missing_ok=True)
-        result = train(experiment, run)
-        run.write_result(result)
-        _summarise(result, run)
+        yield
     finally:
         del os.environ["ADVERSARIA_RUN_DIR"]
         log.removeHandler(file)
         written.close()
-    return EXIT[result["status"]], result["stopped_by"]
 
 
 def _run(path: str) -> Run:

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins.file_config_source import FileConfigSource as HydraFiles
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
@@ -23,8 +23,11 @@ from adversaria.config import aliases
 _ENTRY = re.compile(r"(?P<words>(?:(?:override|optional)\s+)*)(?P<root>/?)(?P<group>[^@]+)(?:@(?P<package>.+))?")
 
 
-class ConfigFiles(FileConfigSource):
-    """Hydra's own source of ``file://``, where a group's folder and what its files say may have old names."""
+class FileConfigSource(HydraFiles):
+    """Hydra's own source of ``file://``, where a group's folder and what its files say may have old names.
+
+    Hydra leaves the first source of this name in its place, also in a process that a launcher starts.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         """A file, with its header, its defaults list and its keys as they are written today."""
@@ -64,9 +67,9 @@ class ConfigFiles(FileConfigSource):
 
 
 def read_by_us() -> None:
-    """Makes Hydra read config files through `ConfigFiles`."""
+    """Makes Hydra read config files through `FileConfigSource`."""
     Plugins.instance()  # registers Hydra's own
-    SourcesRegistry.instance().types["file"] = ConfigFiles
+    SourcesRegistry.instance().types["file"] = FileConfigSource
 
 
 def _entry_today(entry: Any) -> Any:
