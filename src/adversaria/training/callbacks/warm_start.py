@@ -172,7 +172,8 @@ def layers_from_the_image(network: nn.Module, spec: DataSpec, *, conditional: bo
 
     hooks = [module.register_forward_hook(note) for module in network.modules() if _own_parameters(module)]
     try:
-        count = getattr(network, "packing", 1)  # samples that it judges together
+        # A discriminator of a user's own need not say how many samples it judges together.
+        count = getattr(network, "packing", 1)
         device = next(network.parameters()).device
         labels = (torch.zeros(count, dtype=torch.int64, device=device),) if conditional else ()
         with evaluating(network):  # it draws no random numbers and moves no statistics then
