@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ import yaml
 
 from adversaria.cli import train
 from adversaria.config.plain import conf_dir
+from adversaria.objectives.losses import functional
 from adversaria.runs.folder import Run
+
+PACKAGE = conf_dir().parent / "src" / "adversaria"
 
 POINTS = (
     "model=mlp",
@@ -266,3 +270,19 @@ def test_ranks_started_from_outside_need_a_folder(command: Command, monkeypatch:
     assert code == 2
     assert "run_dir=" in err
     assert "ADVERSARIA_RUN_DIR" not in os.environ
+
+
+def test_seven_frames_of_ours_lead_to_the_loss_of_d(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the package, from ``train.main`` to the training step, and ``train.py`` itself."""
+    names: list[str] = []
+
+    def watched(real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
+        ours = [frame for frame in traceback.extract_stack() if str(PACKAGE) in frame.filename]
+        names[:] = [frame.name for frame in ours]
+        return real_logits.mean() - fake_logits.mean()
+
+    watched.__module__, watched.__qualname__ = functional.__name__, "bce_d"
+    monkeypatch.setattr(functional, "bce_d", watched)
+    code, _, _ = command(*POINTS, "run_dir=mine", "trainer.max_steps=1")
+    assert code == 0
+    assert names == ["main", "run", "composed", "job", "train", "training_step"]

@@ -20,6 +20,7 @@ from adversaria.training.callbacks.checkpoint import Checkpoint
 FAILING = (
     *POINTS,
     *COMMON,
+    "trainer.max_steps=40",
     "guard=rollback",
     "callbacks.guard.trial=5",
     "callbacks.guard.findings=[exploding_gradients,not_finite]",

@@ -121,51 +121,62 @@ def train(experiment: Experiment, run: Run) -> Plain:
                 cost.reset_peak_memory(device)
             if (checkpoint := callback_of(trainer, Checkpoint)) is not None:
                 checkpoint.stop_on(signals, deadline)
-            status, cause = _fit(trainer, experiment, run, resume)
-            if not isinstance(cause, Finding) or not roll_back(trainer, run, cause):
-                return _result(status, cause, trainer, experiment, run)
+            # Lightning converts weights after it has restored them, which rounds a float64 checkpoint's to float32.
+            trainer.precision_plugin.convert_module(experiment.system)
+            path = str(run.last) if run.last.is_file() else None
+            with _ending(trainer, experiment, run, resume) as end:
+                trainer.fit(experiment.system, datamodule=experiment.data, ckpt_path=path, weights_only=True)
+            if not isinstance(end.cause, Finding) or not roll_back(trainer, run, end.cause):
+                return _result(end, trainer, experiment, run)
             again = build_experiment(experiment.config, experiment.data, experiment.trust.stored)
             again.callbacks += experiment.callbacks[len(again.callbacks) :]  # those that no config names
             experiment = again
 
 
-def _fit(trainer: Trainer, experiment: Experiment, run: Run, resume: int) -> tuple[str, Finding | str | None]:
-    """Trains from the last checkpoint, if there is one; how it ended, and what failed or what stopped it."""
-    path = str(run.last) if run.last.is_file() else None
-    # Lightning converts weights after it has restored them, which rounds those of a float64 checkpoint to float32.
-    trainer.precision_plugin.convert_module(experiment.system)
+@dataclass
+class _End:
+    """How a training ended, and what failed (a finding) or what stopped it (its name)."""
+
+    status: str = "finished"
+    cause: Finding | str | None = None
+
+
+@contextlib.contextmanager
+def _ending(trainer: Trainer, experiment: Experiment, run: Run, resume: int) -> Iterator[_End]:
+    """Training from the last checkpoint, if there is one; what ends it is noted where it is no mistake."""
+    end = _End()
     try:
-        trainer.fit(experiment.system, datamodule=experiment.data, ckpt_path=path, weights_only=True)
+        yield end
     except Stopped as stopped:
         if trainer.is_global_zero:
             log.info("%s; the same command with run_dir=%s goes on", stopped, shown(run.path))
-        return "stopped", stopped.by
+        end.status, end.cause = "stopped", stopped.by
     except Diverged as diverged:
         log.error("diverged: %s; %s", diverged, what_is_saved(run))
         finding = Finding("not_finite", diverged.generator_updates, str(diverged))
         for health in (c for c in experiment.callbacks if isinstance(c, Health)):
             health.note(finding)
-        return "diverged", finding
+        end.status, end.cause = "diverged", finding
     except Unhealthy as unhealthy:
         log.error("unhealthy: %s; %s", unhealthy, what_is_saved(run))
-        return "unhealthy", Finding(unhealthy.detector, unhealthy.generator_updates, unhealthy.evidence)
+        finding = Finding(unhealthy.detector, unhealthy.generator_updates, unhealthy.evidence)
+        end.status, end.cause = "unhealthy", finding
     except Exception as error:
         if isinstance(error, UserError) or no_room(error):
             raise
         if trainer.global_step > resume:
             with told(experiment.config, saved=what_is_saved(run)):
                 raise
-        if path is None or experiment.system.begun or isinstance(error, OSError):
+        if not run.last.is_file() or experiment.system.begun or isinstance(error, OSError):
             with starting(experiment.config, "the first update"):
                 raise
         reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
         raise UserError(
-            f"{shown(path)} does not fit this run ({shown(reason)}); put another checkpoint of the run in its place, "
+            f"{shown(run.last)} does not fit this run ({shown(reason)}); put another checkpoint of the run there, "
             "or choose another run_dir"
         ) from error
     finally:
         experiment.system.clock.stop()
-    return "finished", None
 
 
 @contextlib.contextmanager
@@ -279,7 +290,7 @@ def _fast_precision(accelerator: str) -> str:
     return "bf16-mixed" if native else "32-true"
 
 
-def _result(status: str, cause: Finding | str | None, trainer: Trainer, experiment: Experiment, run: Run) -> Plain:
+def _result(end: _End, trainer: Trainer, experiment: Experiment, run: Run) -> Plain:
     evaluation, health = callback_of(trainer, Evaluation), callback_of(trainer, Health)
     system, seconds = experiment.system, experiment.system.clock.seconds
     made = evaluation.records() if evaluation else {}
@@ -288,10 +299,10 @@ def _result(status: str, cause: Finding | str | None, trainer: Trainer, experime
     costs: Plain = {}
     if trainer.is_global_zero:  # a stop stays quick: the latency is what takes time
         device = trainer.strategy.root_device
-        costs = cost.measure(system, sampler_of(trainer), device, latency=status != "stopped")
+        costs = cost.measure(system, sampler_of(trainer), device, latency=end.status != "stopped")
     return {
-        "status": status,
-        "stopped_by": cause if status == "stopped" else None,
+        "status": end.status,
+        "stopped_by": end.cause if end.status == "stopped" else None,
         "generator_updates": trainer.global_step,
         "images_seen": images,
         "seconds": round(seconds, 3),
