@@ -123,15 +123,13 @@ def test_flops_of_recurrent_layers_are_unknown_and_not_zero(layer: Callable[...,
             super().__init__()
             self.layer = layer(4, 8, batch_first=True)
 
-        def sample_latent(self, n: int) -> torch.Tensor:
-            return torch.zeros(n, 3, 4)
-
         def forward(self, z: torch.Tensor) -> torch.Tensor:
             return self.layer(z)[0]
 
     system: Any = nn.Module()
     system.generator = system.sampler = Sampler()
     system.spec, system.conditional = POINTS, False
+    system.prior = SimpleNamespace(draw=lambda n, device: torch.zeros(n, 3, 4))
     measured = cost.measure(system, system.sampler, CPU)
     assert measured["flops"] == {"generator": None}
     assert measured["parameters"]["generator"] > 0

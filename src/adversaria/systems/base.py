@@ -91,6 +91,8 @@ def all_finite(module: nn.Module) -> bool:
 class SteppedModule(Shortcuts, DrawsLatents):
     """The base of every system: one `training_step` is one generator update.
 
+    A system sets ``prior``, what its sampler's latents are drawn from, in its ``__init__``: `Prior.of` its generator.
+
     Args:
         spec: of the data.
         optim: optimizers, schedule and how often D steps.
