@@ -87,6 +87,7 @@ class Loop:
                 module.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self.device, self.means, self.layout = device, means, layout
         self.loss, self.optim, self.conditional = system.loss, system.optim, system.conditional
+        self.prior = system.prior
         self.joint = means.joint and not mixes_samples(self.discriminator)
         if means.compiled:
             self.generator.compile(dynamic=False)
@@ -248,7 +249,7 @@ class Loop:
             yield from zip(*cut, strict=True)
 
     def _draw(self, count: int, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        latents = self.generator.sample_latent(count)
+        latents = self.prior.draw(count, device=self.device)
         if labels is None:
             return latents, None
         if self.loss.needs_real_logits:

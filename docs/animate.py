@@ -74,7 +74,7 @@ class Snapshots(Callback):
         if trainer.global_step in self.steps:
             with evaluating(pl_module):
                 logits = pl_module.discriminator(square()).logits.reshape(PIXELS, PIXELS)
-                samples = Draw(pl_module.generator, pl_module.device)(0, SAMPLES).samples
+                samples = Draw(pl_module.generator, pl_module.device, pl_module.inputs())(0, SAMPLES).samples
             self.taken.append(Snapshot(trainer.global_step, logits.numpy(), samples.numpy()))
 
 

@@ -182,10 +182,6 @@ class ConstantGenerator(nn.Module):
         """``z [N, latent_dim]`` -> the same sample N times, ``[N, *spec.shape]``."""
         return torch.tanh(self.sample).expand(len(z), *self.sample.shape)
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[n, latent_dim]``, standard normal."""
-        return torch.randn(n, self.latent_dim, generator=generator)
-
 
 class Disturb(Callback):
     """Multiplies every gradient of one generator update, in the first life of a run only.

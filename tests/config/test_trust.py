@@ -59,8 +59,8 @@ nn: latents.Bernoulli latents.Normal latents.Sphere latents.TruncatedNormal late
     networks.stylegan2.StyleGAN2Generator networks.stylegan2.SynthesisBlock networks.stylegan2.SynthesisNetwork
     wrappers.conditional.ClassNormGenerator wrappers.conditional.ClassifyingDiscriminator
     wrappers.conditional.ProjectedDiscriminator wrappers.infogan.CodeDiscriminator wrappers.infogan.InfoGANGenerator
-    wrappers.mgan.BranchedLinear wrappers.mgan.MGANGenerator wrappers.mgan.Mixture wrappers.mgan.MixtureGenerator
-    wrappers.enclosing.Enclosing wrappers.packing.PackedDiscriminator
+    wrappers.mgan.BranchedLinear wrappers.mgan.MGANGenerator wrappers.mgan.MixtureGenerator
+    wrappers.packing.PackedDiscriminator
 features: classifier.ClassifierNetwork classifier.ResidualStage classifier_extractor.ClassifierExtractor
     fidelity.CLIPExtractor fidelity.DINOv2Extractor fidelity.FidelityExtractor fidelity.InceptionExtractor
     fidelity.VGG16Extractor

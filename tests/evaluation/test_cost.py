@@ -12,6 +12,8 @@ from torch import nn
 
 from adversaria.core.types import DataSpec
 from adversaria.evaluation import cost
+from adversaria.nn.latents import Normal
+from adversaria.nn.prior import Prior
 from adversaria.runs.folder import Run
 from adversaria.systems.build import build_system
 
@@ -57,14 +59,11 @@ def test_every_system_is_measured_and_left_as_it_was(
 
 
 def test_flops_of_a_convolution_count_every_position() -> None:
-    class Sampler(nn.Conv2d):
-        def sample_latent(self, n: int) -> torch.Tensor:
-            return torch.zeros(n, 3, 8, 8)
-
-    sampler = Sampler(3, 5, 3, padding=1)
+    sampler = nn.Conv2d(3, 5, 3, padding=1)
     # two inputs, so it is no network of samples alone
     system: Any = nn.ModuleDict({"sampler_": sampler, "other": nn.Bilinear(2, 2, 1)})
     system.sampler, system.spec, system.conditional = sampler, POINTS, False
+    system.prior = SimpleNamespace(draw=lambda n, device: torch.zeros(n, 3, 8, 8))
     measured = cost.measure(system, sampler, CPU, latency=False)
     assert measured["flops"] == {"sampler_": 2 * 5 * 3 * 9 * 64, "other": None}
     assert measured["latency_ms"] == {}
@@ -76,28 +75,26 @@ def test_a_learned_constant_is_counted_and_still_learned() -> None:
             super().__init__()
             self.constant, self.layer = nn.Parameter(torch.ones(1, 4)), nn.Linear(4, 3)
 
-        def sample_latent(self, n: int) -> torch.Tensor:
-            return torch.zeros(n, 2)
-
         def forward(self, z: torch.Tensor) -> torch.Tensor:
             return self.layer(self.constant.expand(len(z), -1))
 
     sampler = Constant()
     system: Any = nn.ModuleDict({"generator": sampler})
     system.sampler, system.spec, system.conditional = sampler, POINTS, False
+    system.prior = Prior(Normal(), 2)
     assert cost.measure(system, sampler, CPU, latency=False)["flops"] == {"generator": 2 * 12}
     assert all(parameter.requires_grad for parameter in sampler.parameters())
 
 
 def test_a_sampler_that_runs_out_of_memory_loses_no_result() -> None:
     class Greedy(nn.Linear):
-        def sample_latent(self, n: int) -> torch.Tensor:
-            if n > 1:
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            if len(z) > 1:
                 raise torch.OutOfMemoryError("out of memory")
-            return torch.zeros(n, 2)
+            return super().forward(z)
 
     greedy = Greedy(2, 2)
-    system = SimpleNamespace(conditional=False)
+    system = SimpleNamespace(conditional=False, prior=Prior(Normal(), 2))
     assert cost._latency(greedy, system, 1, CPU) is not None
     assert cost._latency(greedy, system, 64, CPU) is None
 
@@ -126,15 +123,13 @@ def test_flops_of_recurrent_layers_are_unknown_and_not_zero(layer: Callable[...,
             super().__init__()
             self.layer = layer(4, 8, batch_first=True)
 
-        def sample_latent(self, n: int) -> torch.Tensor:
-            return torch.zeros(n, 3, 4)
-
         def forward(self, z: torch.Tensor) -> torch.Tensor:
             return self.layer(z)[0]
 
     system: Any = nn.Module()
     system.generator = system.sampler = Sampler()
     system.spec, system.conditional = POINTS, False
+    system.prior = SimpleNamespace(draw=lambda n, device: torch.zeros(n, 3, 4))
     measured = cost.measure(system, system.sampler, CPU)
     assert measured["flops"] == {"generator": None}
     assert measured["parameters"]["generator"] > 0

@@ -28,9 +28,6 @@ class Noise(nn.Module):
         self.scale = nn.Parameter(torch.ones(()))
         self.dropout = nn.Dropout()
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        return torch.randn(n, 64, generator=generator)
-
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.dropout((self.scale * z).tanh()).view(-1, 1, 8, 8)
 
@@ -56,9 +53,11 @@ def test_a_generator_of_ones_own_scores_as_its_images(reals: Path, tmp_path: Pat
     assert made["evaluation_seed"] == 0
     assert adversaria.evaluate(network, reals, metrics=metrics())[0] == scores
     assert adversaria.evaluate(network, reals, metrics=metrics(), seed=1)[0] != scores
+    from adversaria.nn.inputs import LatentInputs
+    from adversaria.nn.prior import Prior
     from adversaria.sampling.draw import Draw
 
-    drawn = Draw(network.eval(), torch.device("cpu"))(0, 64).samples
+    drawn = Draw(network.eval(), torch.device("cpu"), LatentInputs(Prior.of(network)))(0, 64).samples
     spec = images_at(str(reals), key="reference").spec
     np.savez(tmp_path / "fakes.npz", images=spec.to_uint8(drawn.detach()).numpy())
     assert adversaria.evaluate(tmp_path / "fakes.npz", reals, metrics=metrics())[0] == scores

@@ -156,9 +156,6 @@ class _Constant(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return torch.full((len(z), 1, 16, 16), 0.3)
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        return torch.randn(n, 3, generator=generator)
-
 
 class _Reals(_Constant):
     """Gives the reals themselves."""

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from adversaria.core.errors import UserError
-from adversaria.nn.latents import Bernoulli, Normal, Sphere, TruncatedNormal, Uniform, draw_latent, prior_of
+from adversaria.nn.latents import Bernoulli, Normal, Sphere, TruncatedNormal, Uniform
+from adversaria.nn.layers import Codes
+from adversaria.nn.prior import Prior
 
 ALL = [Normal(), Uniform(), TruncatedNormal(), TruncatedNormal(limit=0.5), Sphere(), Bernoulli()]
 
@@ -56,19 +58,37 @@ def test_supports():
     assert Bernoulli().draw(50, 7, generator, torch.device("cpu")).unique().tolist() == [-1, 1]
 
 
-@pytest.mark.parametrize("prior", ALL, ids=repr)
-def test_latents_follow_the_generator_and_the_device(prior):
-    network = nn.Linear(1, 1)
-    network.latent = prior
-    assert prior_of(network) is prior
-    first, again = (draw_latent(network, 3, 4, torch.Generator().manual_seed(5)) for _ in range(2))
+@pytest.mark.parametrize("distribution", ALL, ids=repr)
+def test_latents_follow_the_generator_and_the_device(distribution):
+    prior = Prior(distribution, 4)
+    first, again = (prior.draw(3, torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(first, again)
-    assert not torch.equal(first, draw_latent(network, 3, 4, torch.Generator().manual_seed(6)))
-    assert draw_latent(network.to("meta"), 3, 4).device.type == "meta"
+    assert first.shape == (3, 4)
+    assert not torch.equal(first, prior.draw(3, torch.Generator().manual_seed(6)))
+    assert prior.draw(3, device=torch.device("meta")).device.type == "meta"
 
 
-def test_without_a_prior_latents_are_normal():
-    assert prior_of(nn.Linear(1, 1)) == Normal()
+def test_codes_stand_behind_noise_of_the_distribution():
+    z = Prior(Uniform(), 20, Codes((4, 3), 2)).draw(500)
+    assert z.shape == (500, 20)
+    assert z[:, :11].abs().max() <= 1
+    (four, three), continuous = Codes((4, 3), 2).split(z[:, 11:])
+    assert torch.equal(four.sum(1), torch.ones(500))
+    assert torch.equal(three.sum(1), torch.ones(500))
+    assert continuous.shape == (500, 2)
+
+
+def test_the_prior_is_that_of_what_a_network_says():
+    network = nn.Linear(3, 1)
+    with pytest.raises(UserError, match="Linear says of no latent_dim"):
+        Prior.of(network)
+    network.latent_dim = 3
+    assert Prior.of(network) == Prior(Normal(), 3)
+    network.codes, network.takes_truncation = Codes((2,)), True
+    assert Prior.of(network, Sphere()) == Prior(Sphere(), 3, Codes((2,)), network_truncates=True)
+    network.sample_latent = lambda n, generator=None: torch.zeros(n, 3)
+    with pytest.raises(UserError, match=r"Linear has a method sample_latent.*drawn from model\.latent"):
+        Prior.of(network)
 
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, math.nan])

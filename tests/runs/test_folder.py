@@ -209,7 +209,7 @@ def test_a_full_disk_says_what_is_saved_and_the_run_goes_on(
 def test_a_write_that_the_system_refuses_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys, torch; from pathlib import Path\n"
-        "from adversaria.runs.checkpoints import AtomicIO\n"
+        "from adversaria.training.checkpoint_io import AtomicIO\n"
         "path = Path(sys.argv[1]) / 'checkpoints' / 'last.ckpt'\n"
         "AtomicIO().save_checkpoint({'a': 1}, path)\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"

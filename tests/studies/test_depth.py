@@ -12,9 +12,11 @@ from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
 from adversaria.health.layers import gradient_profile
 from adversaria.nn.layers import ACTIVATIONS
+from adversaria.nn.network import Generator
 from adversaria.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from adversaria.nn.networks.mlp import MLPDiscriminator, MLPGenerator
 from adversaria.nn.networks.residual_mlp import ResidualMLPDiscriminator, ResidualMLPGenerator
+from adversaria.nn.prior import Prior
 
 GREY = DataSpec((1, 16, 16), None, (-1.0, 1.0), "image")
 NETWORKS = [
@@ -24,8 +26,8 @@ NETWORKS = [
 
 def decades(network):
     """log10 of the gradient norm of each layer, first to last, of a loss that is fooled or not."""
-    if hasattr(network, "sample_latent"):
-        network(network.sample_latent(32)).mean().backward()
+    if isinstance(network, Generator):
+        network(Prior.of(network).draw(32)).mean().backward()
     else:
         nn.functional.softplus(network(torch.randn(32, 1, 16, 16)).logits).mean().backward()
     return [math.log10(norm) for norm in gradient_profile(network).values()]
@@ -134,7 +136,7 @@ def test_plain_blocks_are_residual_ones_without_shortcuts(make):
         for name, parameter in network.named_parameters():
             if parameter.shape[-2:] == (3, 3) or name.endswith("bias"):
                 parameter.zero_()
-    x = network.sample_latent(4) if make is DCGANGenerator else torch.randn(4, 1, 16, 16)
+    x = Prior.of(network).draw(4) if make is DCGANGenerator else torch.randn(4, 1, 16, 16)
     out = network(x)
     # Nothing passes by a silenced block.
     assert not (out if make is DCGANGenerator else out.features).any()

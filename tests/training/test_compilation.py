@@ -79,7 +79,7 @@ def test_weights_and_the_networks_themselves_stay(tmp_path: Path) -> None:
         assert system.forwards["generator"] is not generator
         assert set(system.state_dict()) == before
         assert system.generator is generator
-        z = generator.sample_latent(4)
+        z = system.prior.draw(4)
         torch.testing.assert_close(system.forwards["generator"](z, None), generator(z, None))
     assert system.forwards["generator"] is generator
     assert torch._dynamo.config.recompile_limit == limit
@@ -95,7 +95,7 @@ def test_every_recipe_compiles_as_a_whole(model: str) -> None:
     labels = torch.arange(4) if system.conditional else None
     torch.manual_seed(0)
     inputs = {name: torch.randn(4, 3, 32, 32) for name in system.forwards}
-    inputs["generator"] = system.generator.sample_latent(4)
+    inputs["generator"] = system.prior.draw(4)
     torch._dynamo.utils.counters.clear()
     with (
         compiled_forwards(system, True, torch.device("cpu")),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from adversaria.core.types import Batch, DataSpec
+from adversaria.nn.prior import Prior
 from adversaria.objectives.game import Game
 from adversaria.objectives.losses import AdversarialLoss
 from adversaria.systems.base import SteppedModule
@@ -49,8 +49,8 @@ class Autoencoding(SteppedModule):
     ) -> None:
         super().__init__(spec=spec, optim=optim, seed=seed)
         self.generator, self.discriminator, self.augment, self.loss = generator, discriminator, augment, loss
-        self.latent_dim = int(generator.latent_dim)
-        self.encoder = encoder(spec=spec, latent_dim=self.latent_dim)
+        self.prior = Prior.of(generator)
+        self.encoder = encoder(spec=spec, latent_dim=self.prior.latent_dim)
         self.forwards = dict(self.networks)
 
     @property
@@ -67,7 +67,7 @@ class Autoencoding(SteppedModule):
         of_encoder, of_generator, of_discriminator = self.optimizers()  # type: ignore[attr-defined]
         generate, discriminate = self.forwards["generator"], self.forwards["discriminator"]
 
-        fake = generate(torch.randn(len(real), self.latent_dim, device=self.device))
+        fake = generate(self.prior.draw(len(real), device=self.device))
         d_loss = self.loss.d_loss(discriminate(real).logits, discriminate(fake.detach()).logits)
         self.backward_part(d_loss)
         self.step_uncounted(of_discriminator.optimizer)

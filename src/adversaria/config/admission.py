@@ -13,6 +13,7 @@ import functools
 import inspect
 import pkgutil
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -331,7 +332,8 @@ def _kinds(hint: Any, home: str) -> tuple[Kind, ...]:
         return tuple(kind for a in arguments if a is not Ellipsis for kind in _kinds(a, home))
     if not inspect.isclass(hint) or hint is Any:
         return ()
-    known = tuple(kind for kind in NESTED if _resolve(kind.base) is hint)
+    # A class that stands in a hint has been imported: what has not is none of them, and need not be.
+    known = tuple(kind for kind in NESTED if _is_imported(kind.base) and _resolve(kind.base) is hint)
     package = hint.__module__.partition(".")[0]
     if not known and package == home.partition(".")[0] and package not in ("adversaria", "builtins"):
         # A class of a user's own, asked for by another of the same package.
@@ -354,6 +356,10 @@ def _kinds_of_callable(hint: Any, arguments: tuple[Any, ...], home: str) -> tupl
 @functools.cache
 def _resolve(name: str) -> Any:
     return pkgutil.resolve_name(name)
+
+
+def _is_imported(name: str) -> bool:
+    return name.rpartition(".")[0] in sys.modules
 
 
 def _is_at_home(target: Any, rooms: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ import pkgutil
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from adversaria.config.admission import Kind, Trust, kinds_of, place_at
+from adversaria.config.admission import Kind, Place, Trust, kinds_of, place_at
 from adversaria.config.blame import blamed
 from adversaria.config.plain import conf_dir, near
 from adversaria.config.schema import refuse_misfit, signature
@@ -24,18 +24,19 @@ _SPECIAL = {"_target_", "_partial_"}
 _COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def check(node: Any, path: str, trust: Sequence[str] | Trust = ()) -> None:
+def check(node: Any, path: str, trust: Sequence[str] | Trust = (), place: Place | None = None) -> None:
     """Walks a config, building nothing: every target must be allowed, every key known and every value of its type.
 
     Args:
         node: plain containers.
         path: of the node; what may stand there is looked up in `adversaria.config.admission.PLACES`.
         trust: packages of the user's own, or these together with the names that a file brought.
+        place: what may stand there, if not what `PLACES` says.
 
     Raises:
         UserError: names the key, and near matches of a mistyped one.
     """
-    place = place_at(path)
+    place = place or place_at(path)
     if place.kinds and isinstance(node, dict):
         entries = node.items() if place.named else [("", node)] if node else []
         for name, entry in entries:

@@ -113,30 +113,6 @@ class DiscriminatorOutput(NamedTuple):
     class_logits: Tensor | None = None
 
 
-@runtime_checkable
-class Generator(Protocol):
-    """Maps latents to samples in the spec's value range. An ``nn.Module`` built as ``Class(..., spec=spec)``."""
-
-    latent_dim: int
-
-    def __call__(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """``z [N, latent_dim]``, ``labels [N]`` int64 or None -> samples ``[N, *spec.shape]``."""
-        ...
-
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[n, latent_dim]`` float32 from the prior, on the device of ``generator`` (None: on that of the weights)."""
-        ...
-
-
-@runtime_checkable
-class Discriminator(Protocol):
-    """Tells real from fake. An ``nn.Module`` built as ``Class(..., spec=spec)``."""
-
-    def __call__(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
-        """``x [N, *spec.shape]``, ``labels [N]`` int64 or None."""
-        ...
-
-
 @dataclass
 class Step:
     """What a term of an objective may look at during one step of D or G.

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from adversaria.config.plain import Plain
 from adversaria.core.modes import evaluating
 from adversaria.features.extraction import untouched_rng
+from adversaria.nn.network import as_discriminator
 
 resource: Any
 try:
@@ -104,7 +105,7 @@ def _flops(network: nn.Module, system: Any) -> int | None:
     if any(isinstance(module, nn.RNNBase) for module in network.modules()):  # the counter takes these for nothing
         return None
     device = next(network.parameters()).device
-    count = getattr(network, "packing", 1)  # samples that it judges together; a network of a user's own need not say
+    count = as_discriminator(network).packing  # samples that it judges together
     if network is system.sampler:
         arguments = _inputs(network, system, 1, device)
     else:
@@ -140,7 +141,8 @@ def _latency(sampler: nn.Module, system: Any, batch: int, device: torch.device) 
 
 def _inputs(sampler: nn.Module, system: Any, batch: int, device: torch.device) -> tuple[Tensor, ...]:
     """Latents ``[batch, latent_dim]``, and labels ``[batch]`` for a conditional model."""
-    return (sampler.sample_latent(batch).to(device), *_labels(system, batch, device))  # type: ignore[operator]
+    latents = system.prior.draw(batch, device=device).to(next(sampler.parameters()).dtype)
+    return (latents, *_labels(system, batch, device))
 
 
 def _labels(system: Any, batch: int, device: torch.device) -> tuple[Tensor, ...]:

@@ -18,7 +18,9 @@ from adversaria.core.types import Batch, DataSpec, Draw
 from adversaria.data.images.given import images_at
 from adversaria.evaluation.fingerprint import fingerprint
 from adversaria.evaluation.protocol import Metrics
+from adversaria.nn.inputs import LatentInputs
 from adversaria.nn.layers.batch_norm import RUNNING
+from adversaria.nn.prior import Prior
 from adversaria.sampling.draw import Draw as DrawFromNetwork
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def of_sampler(sampler: Sampler, seed: int = 0) -> Fakes:
         weights = counts if sampler.conditional else None
         if sampler.conditional and counts is None:
             weights = [1.0] * int(sampler.spec.num_classes or 1)  # unlabelled reals: all classes alike
-        return DrawFromNetwork(sampler.network, sampler.device, seed=seed, class_weights=weights)
+        return DrawFromNetwork(sampler.network, sampler.device, sampler.inputs(seed=seed, class_weights=weights))
 
     about = {"generator_updates": sampler.generator_updates, "images_seen": sampler.images_seen}
     return Fakes(
@@ -80,13 +82,14 @@ def of_network(network: nn.Module, spec: DataSpec, device: torch.device, seed: i
     """Samples of an unconditional generator of your own.
 
     Args:
-        network: ``network(z, None)`` gives samples ``[N, *spec.shape]`` in ``spec.value_range``; it has
-            ``sample_latent(n, generator)``, see `adversaria.core.types.Generator`.
+        network: ``network(z, None)`` gives samples ``[N, *spec.shape]`` in ``spec.value_range`` of standard normal
+            ``z [N, network.latent_dim]``, see `adversaria.nn.network.Generator`.
         spec: of the samples.
         device: of the network.
         seed: of the latents.
     """
-    return Fakes(spec, lambda _: DrawFromNetwork(network, device, seed=seed), network, device, None, "raw", seed)
+    draw = DrawFromNetwork(network, device, LatentInputs(Prior.of(network), seed=seed))
+    return Fakes(spec, lambda _: draw, network, device, None, "raw", seed)
 
 
 def of_images(data: DataModule, device: torch.device, *, class_names: Sequence[str] | None = None) -> Fakes:

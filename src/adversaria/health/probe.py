@@ -55,7 +55,7 @@ class Probe:
         """Scalars by name, on the device; those of D for a system that plays a game."""
         labels = self.labels if system.conditional else None
         with probing(system.sampler) as generator, torch.no_grad():
-            z = generator.sample_latent(len(self.real), torch.Generator().manual_seed(self.seed))
+            z = system.prior.draw(len(self.real), torch.Generator().manual_seed(self.seed))
             fake = generator(z.to(self.device, self.dtype), labels).to(self.dtype)
         values = {}
         if self.varied:

@@ -1,4 +1,4 @@
-"""The distributions that generators draw their latents from."""
+"""The distributions that the noise of latents is drawn from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Positive
@@ -107,25 +107,3 @@ class Bernoulli:
         """See `Latent`."""
         ones = torch.randint(2, (n, dim), generator=generator, device=device)
         return ones.to(torch.float32) * 2 - 1
-
-
-def prior_of(network: nn.Module) -> Latent:
-    """The distribution of ``network.latent``, which a GAN sets from ``model.latent``; standard normal without one."""
-    prior: Latent = getattr(network, "latent", Normal())
-    return prior
-
-
-def draw_latent(network: nn.Module, n: int, dim: int, generator: torch.Generator | None = None) -> Tensor:
-    """``n`` latents of the network's prior, ``[n, dim]`` in the dtype of its weights.
-
-    They are drawn in float32, so that a network in float64 gets the same ones.
-    They are made on the device of ``generator``, so that a generator on the CPU gives the same latents to every
-    device; without one they come from the global state, on the device of the network's weights.
-    """
-    latents = prior_of(network).draw(n, dim, generator, latent_device(network, generator))
-    return latents.to(next(network.parameters()).dtype)
-
-
-def latent_device(network: nn.Module, generator: torch.Generator | None) -> torch.device:
-    """Where latents are made: see `draw_latent`."""
-    return next(network.parameters()).device if generator is None else generator.device

@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from adversaria.config.aliases import up_to_date
 from adversaria.core.errors import UserError
-from adversaria.core.files import replacing, subfolder
 from adversaria.core.text import shown
 from adversaria.core.types import DataSpec
 from adversaria.runs.folder import Run, find_checkpoint
@@ -83,30 +81,6 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{shown(path)} {damage}; {_way_out(path)}") from damage
     content["config"] = up_to_date(content["config"])
     return content
-
-
-class AtomicIO(TorchCheckpointIO):
-    """Lightning's way to checkpoints: whole or not at all, kept through a power cut, and read by `read_checkpoint`.
-
-    Lightning writes through a temporary file in ``$TMPDIR`` without fsync, which a kill leaves cut off where that is
-    another file system.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Replaces ``path`` once everything is on the disk."""
-        path = Path(path)
-        subfolder(path.parent.parent, path.parent.name)
-        with replacing(path, durable=True) as file:
-            try:
-                torch.save(checkpoint, file)
-            except RuntimeError as error:  # of closing the archive, after the one that matters
-                if isinstance(error.__context__, OSError):
-                    raise error.__context__ from error
-                raise
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """On the CPU: Lightning copies what is in it to where it belongs."""
-        return read_checkpoint(path)
 
 
 class _Damaged(Exception):

@@ -11,25 +11,32 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from adversaria.config.admission import EVERYTHING, PLACES, Trust
+from adversaria.config.admission import EVERYTHING, PLACES, Kind, Place, Trust
 from adversaria.config.build import check, construct
 from adversaria.config.fields import known_keys
 from adversaria.config.plain import Plain, near
 from adversaria.core.errors import UserError
 from adversaria.core.text import shown
 from adversaria.core.types import DataSpec, Reparametrisation
-from adversaria.nn.latents import Latent, Normal
 from adversaria.nn.layers.spectral_norm import iterate_together
+from adversaria.nn.prior import Prior
+from adversaria.systems.parts import PARTS, Parts
 
+#: where `PARTS` may stand in place of a system
+_STORED = Place(
+    (Kind("a system", "adversaria.systems.parts.Parts", ("adversaria.systems.parts",)),), PLACES["model"].parts
+)
 #: bytes of buffers that a network computes by itself and no checkpoint holds, such as the taps of a filter
 _LARGEST_OWN_BUFFERS = 64 * 2**20
 
 
 class Restored(NamedTuple):
-    """A network that samples are taken from, on the CPU, and whose weights it has."""
+    """A network that samples are taken from, on the CPU, the prior of its latents, and whose weights it has."""
 
     network: nn.Module
+    prior: Prior
     weights: Literal["ema", "raw"]
 
 
@@ -60,19 +67,19 @@ def _restored(checkpoint: Mapping[str, Any], spec: DataSpec, raw: bool, packages
     config, trust = checkpoint["config"], Trust(packages, EVERYTHING)
     check_objective(config, packages)
     model = _node(config, "model")
-    system = trust.find(model.get("_target_"), "model", PLACES["model"].kinds)
-    name: str = system.sampler_name  # type: ignore[attr-defined]  # every system has one
+    name = _sampler_name(model, trust)
     average = None if raw else checkpoint.get("ema")
     trained = _below(checkpoint["state_dict"], name)
     tensors = trained if average is None else average
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         outline = _network(config, model, name, spec, trust)
     _refuse_others(outline, trained)
     _refuse_others(outline, tensors)
     network = _network(config, model, name, spec, trust)
     network.load_state_dict(tensors)
     iterate_together(network)
-    return Restored(network, "raw" if average is None else "ema")
+    latent = construct(model["latent"], "model.latent", trust) if model.get("latent") else None
+    return Restored(network, Prior.of(network, latent), "raw" if average is None else "ema")
 
 
 def check_objective(config: Plain, packages: Sequence[str]) -> None:
@@ -91,8 +98,40 @@ def check_objective(config: Plain, packages: Sequence[str]) -> None:
             f"{shown(unknown)} is no key of a run's config{near(str(unknown), known)}; the checkpoint is another "
             "version's, or damaged"
         )
-    for group in ("model", "loss", "penalty", "augment"):
-        check(_node(config, group), group, Trust(packages, EVERYTHING))
+    trust, model = Trust(packages, EVERYTHING), _node(config, "model")
+    if (parts := _parts(model)) is None:
+        check(model, "model", trust)
+    else:
+        check({**model, "_target_": f"{parts.__module__}.{parts.__qualname__}"}, "model", trust, _STORED)
+    for group in ("loss", "penalty", "augment"):
+        check(_node(config, group), group, trust)
+
+
+def _parts(model: Plain) -> type[Parts] | None:
+    """What stands for the system of ``model`` and imports no Lightning; None for a system of a user's own."""
+    name = model.get("_target_")
+    return PARTS.get(name) if isinstance(name, str) else None
+
+
+class _Unfilled(TorchFunctionMode):
+    """Within it, tensors without memory are filled with no random numbers.
+
+    There is nothing to fill, and PyTorch would import its compiler for it, which takes longer than all else here.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is nn.init.normal_:  # the only one without an implementation of its own for such tensors
+            return kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def _sampler_name(model: Plain, trust: Trust) -> str:
+    """Under which key of ``model`` the network stands that samples are taken from."""
+    if (parts := _parts(model)) is not None:
+        return parts.sampler_name
+    system = trust.find(model.get("_target_"), "model", PLACES["model"].kinds)
+    name: str = system.sampler_name  # type: ignore[attr-defined]  # every system has one
+    return name
 
 
 def of_this_machine(node: Any) -> Any:
@@ -118,8 +157,6 @@ def _network(config: Plain, model: Plain, name: str, spec: DataSpec, trust: Trus
     network: nn.Module = construct(model.get(name), f"model.{name}", trust, spec=spec)
     if not isinstance(network, nn.Module):
         raise UserError(f"model.{name} of the checkpoint's config is no network; the file is damaged")
-    prior: Latent = construct(model["latent"], "model.latent", trust) if model.get("latent") else Normal()
-    network.latent = prior  # type: ignore[assignment]  # what its `sample_latent` draws
     penalties = _node(config, "penalty")
     for key, node in penalties.items():
         if isinstance(node, dict) and _reparametrises(trust, node, f"penalty.{key}"):

@@ -23,9 +23,11 @@ from adversaria.core.text import shown
 from adversaria.core.types import BLOCK, DataSpec
 from adversaria.nn.layers import standing_statistics
 from adversaria.nn.layers.batch_norm import RUNNING
+from adversaria.nn.network import as_generator
 from adversaria.runs.checkpoints import read_checkpoint
 from adversaria.sampling.draw import Draw, traverse
 from adversaria.sampling.restore import restore_sampler
+from adversaria.systems.parts import DrawsLatents
 
 __all__ = ["Sampler", "load", "read_checkpoint"]
 
@@ -36,11 +38,12 @@ _LARGEST_BLOCK = 2**26
 Labels = int | str | Sequence[int | str] | None
 
 
-class Sampler:
+class Sampler(DrawsLatents):
     """A trained sampler in eval mode.
 
     Attributes:
         network: maps ``z [N, latent_dim]`` and labels to samples.
+        prior: of z.
         spec: of the samples.
         conditional: whether it takes labels.
         config: of the run, plain.
@@ -52,8 +55,8 @@ class Sampler:
     def __init__(self, checkpoint: dict[str, Any], *, raw: bool, trust: Sequence[str], device: torch.device) -> None:
         self.config: dict[str, Any] = checkpoint["config"]
         self.spec = DataSpec.from_dict(checkpoint["spec"])
-        self.network, self.weights = restore_sampler(checkpoint, self.spec, raw=raw, packages=trust)
-        self.conditional = bool(getattr(self.network, "conditional", False))
+        self.network, self.prior, self.weights = restore_sampler(checkpoint, self.spec, raw=raw, packages=trust)
+        self.conditional = as_generator(self.network).conditional
         self.generator_updates: int = checkpoint["global_step"]
         self.images_seen: int = checkpoint["images_seen"]
         self.batch_norm = RUNNING
@@ -76,7 +79,7 @@ class Sampler:
         if batches < 1:
             raise UserError(f"standing={batches} must be at least 1, or null for the running statistics")
         classes = [1.0] * int(self.spec.num_classes or 1) if self.conditional else None
-        draw = Draw(self.network, self.device, seed=seed, class_weights=classes, truncation=truncation)
+        draw = Draw(self.network, self.device, self.inputs(seed=seed, class_weights=classes, truncation=truncation))
         if not standing_statistics(self.network, draw, batches=batches, size=BLOCK):
             raise UserError(
                 f"standing={batches} is about BatchNorm, which this generator has not, and would change nothing; leave"
@@ -143,7 +146,7 @@ class Sampler:
                 f"interpolate={steps} with count={rows}: a path takes at least 2 steps, a picture at least 1 path"
             )
         draw = self.draw(seed=seed, labels=labels, truncation=truncation)
-        z, y = draw.latents(0, 2 * rows)
+        z, y = draw.inputs(0, 2 * rows)
         start, end = z[0::2].unsqueeze(1), z[1::2].unsqueeze(1)  # [rows, 1, latent_dim]
         t = torch.linspace(0, 1, steps).view(1, steps, 1)
         cosine = nn.functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1).unsqueeze(-1)
@@ -173,7 +176,7 @@ class Sampler:
         Raises:
             UserError: the model has no such picture.
         """
-        pictures = traverse(self.network, self.spec, self.device, seed=seed, labels=self.labels(labels))
+        pictures = traverse(self.network, self.prior, self.spec, self.device, seed=seed, labels=self.labels(labels))
         if name not in pictures:
             choices = f"choices are {', '.join(pictures)}" if pictures else "it has none; leave traverse out"
             raise UserError(f"traverse={name} is no picture of this model's latents: {choices}")
@@ -181,7 +184,8 @@ class Sampler:
 
     def draw(self, *, seed: int = 0, labels: Labels = None, truncation: float | None = None) -> Draw:
         """The stream of samples that `sample` takes the first ``count`` of."""
-        return Draw(self.network, self.device, seed=seed, labels=self.labels(labels), truncation=truncation)
+        inputs = self.inputs(seed=seed, labels=self.labels(labels), truncation=truncation)
+        return Draw(self.network, self.device, inputs)
 
     def block_size(self, batch_size: int) -> int:
         """How many samples to draw at a time: ``batch_size``, or fewer of samples so large that a batch has no room."""

@@ -22,6 +22,7 @@ from adversaria.core.seeding import seed_step
 from adversaria.core.types import Batch, DataSpec
 from adversaria.objectives.game import Game
 from adversaria.systems.optim import Optim
+from adversaria.systems.parts import DrawsLatents
 from adversaria.systems.shortcuts import Shortcuts
 
 if TYPE_CHECKING:
@@ -87,8 +88,10 @@ def all_finite(module: nn.Module) -> bool:
     return not tensors or bool(torch.isfinite(torch.stack(torch._foreach_norm(tensors)).sum()))
 
 
-class SteppedModule(Shortcuts):
+class SteppedModule(Shortcuts, DrawsLatents):
     """The base of every system: one `training_step` is one generator update.
+
+    A system sets ``prior``, what its sampler's latents are drawn from, in its ``__init__``: `Prior.of` its generator.
 
     Args:
         spec: of the data.

@@ -26,8 +26,10 @@ from adversaria.core.types import (
     Step,
     Term,
 )
-from adversaria.nn.latents import Latent, Normal
+from adversaria.nn.latents import Latent
 from adversaria.nn.layers.batch_norm import frozen_statistics, mixes_samples
+from adversaria.nn.network import as_discriminator, as_generator
+from adversaria.nn.prior import Prior
 from adversaria.objectives.augment import adaptive
 from adversaria.objectives.game import Game
 from adversaria.objectives.logits import logit_summary
@@ -72,7 +74,8 @@ class GAN(SteppedModule):
     ) -> None:
         super().__init__(spec=spec, optim=optim, seed=seed)
         self.generator, self.discriminator, self.augment = generator, discriminator, augment
-        self.generator.latent = latent or Normal()  # type: ignore[assignment]  # what its `sample_latent` draws
+        said, judge = as_generator(generator), as_discriminator(discriminator)
+        self.prior = Prior.of(generator, latent)
         self.forwards = {"generator": generator, "discriminator": discriminator}
         self.loss = loss
         self.terms = {name: part for name, part in penalty.items() if isinstance(part, Term)}
@@ -82,8 +85,8 @@ class GAN(SteppedModule):
         #: what terms of a longer interval were when they were last due: those steps are seldom the logged ones
         self._lazy_values: dict[str, Tensor] = {}
         self.batches_per_step = optim.n_critic
-        self.conditional = bool(getattr(generator, "conditional", False))
-        if self.conditional != bool(getattr(discriminator, "conditional", False)):
+        self.conditional = said.conditional
+        if self.conditional != judge.conditional:
             raise UserError(
                 "one of generator and discriminator is given labels and the other is not, their fields conditional "
                 "differ: set both to the same value, or enclose the other, as generator=class_norm, "
@@ -211,6 +214,7 @@ class GAN(SteppedModule):
         log_due, self.log_due = self.log_due, False
         values: dict[str, Tensor] = {}
         # a term of a user's own need not say it
+        # a term of a user's own need not say so
         outputs = any(getattr(term, "uses_outputs", True) for term in lazy.values())
         for part in step.microbatches(self.optim.accumulate):
             if outputs:
@@ -305,7 +309,8 @@ class GAN(SteppedModule):
 
         A loss that compares the i-th fake with the i-th real gets pairs of one class.
         """
-        latents: Tensor = self.generator.sample_latent(count)  # type: ignore[operator]
+        weight = next(self.generator.parameters())
+        latents = self.prior.draw(count, device=weight.device).to(weight.dtype)
         if labels is None:
             return latents, None
         if self.loss.needs_real_logits:

@@ -15,6 +15,8 @@ from torch.optim import Optimizer
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import NonNegative, Seed
 from adversaria.core.types import Batch, DataSpec
+from adversaria.nn.network import as_generator
+from adversaria.nn.prior import Prior
 from adversaria.systems.base import SteppedModule
 from adversaria.systems.optim import Optim, make_optimizer
 
@@ -53,7 +55,8 @@ class VAE(SteppedModule):
         super().__init__(spec=spec, optim=optim, seed=seed)
         if beta < 0:
             raise UserError(f"model.beta={beta} must not be negative")
-        if getattr(generator, "conditional", False):
+        self.prior = Prior.of(generator)
+        if as_generator(generator).conditional:
             raise UserError(
                 "model.generator.conditional=true is not for a VAE, whose encoder sees no labels; set it to false"
             )
@@ -62,7 +65,7 @@ class VAE(SteppedModule):
                 "optim.n_critic, optim.accumulate and optim.generator_batch are for GANs; leave them out of a VAE"
             )
         self.generator, self.beta = generator, beta
-        self.encoder = encoder(spec=spec, latent_dim=generator.latent_dim)
+        self.encoder = encoder(spec=spec, latent_dim=self.prior.latent_dim)
         self.forwards = {"generator": generator, "encoder": self.encoder}
 
     def configure_optimizers(self) -> Optimizer:

@@ -30,7 +30,7 @@ from adversaria.evaluation import cost
 from adversaria.evaluation.protocol import Metrics
 from adversaria.health import Finding
 from adversaria.nn.layers.checkpointing import checkpoint_blocks
-from adversaria.runs.checkpoints import AtomicIO, read_checkpoint
+from adversaria.runs.checkpoints import read_checkpoint
 from adversaria.runs.folder import Run
 from adversaria.systems.base import SteppedModule
 from adversaria.systems.build import build_system
@@ -40,6 +40,7 @@ from adversaria.training.callbacks import Checkpoint, Evaluation, Health, in_ord
 from adversaria.training.callbacks.ema import sampler_of
 from adversaria.training.callbacks.lookup import callback_of
 from adversaria.training.callbacks.signals import Signals
+from adversaria.training.checkpoint_io import AtomicIO
 from adversaria.training.compilation import Compilation
 from adversaria.training.launch import launch, placed, refuse_absent, same_environment
 from adversaria.training.rollback import roll_back

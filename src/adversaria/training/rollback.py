@@ -15,10 +15,11 @@ from lightning import Trainer
 
 from adversaria.core.files import replacing, subfolder
 from adversaria.health import Finding
-from adversaria.runs.checkpoints import AtomicIO, read_checkpoint
+from adversaria.runs.checkpoints import read_checkpoint
 from adversaria.runs.folder import Run
 from adversaria.training.callbacks import Evaluation, Guard
 from adversaria.training.callbacks.lookup import callback_of, system_of
+from adversaria.training.checkpoint_io import AtomicIO
 
 log = logging.getLogger("adversaria")
 

@@ -9,6 +9,7 @@ from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
 from adversaria.nn.layers import SelfAttention2d, mixes_samples
 from adversaria.nn.networks.biggan import DISCRIMINATOR_WIDTHS, GENERATOR_WIDTHS, BigGANDiscriminator, BigGANGenerator
+from adversaria.nn.prior import Prior
 
 
 def image(size=32, channels=3, classes=10):
@@ -55,7 +56,7 @@ def test_sizes_of_the_images(size, channels, conditional):
     g = BigGANGenerator(shared_dim=8, hierarchical=True, **common)
     d = BigGANDiscriminator(**common)
     labels = torch.zeros(2, dtype=torch.int64) if conditional else None
-    x = g(g.sample_latent(2), labels)
+    x = g(Prior.of(g).draw(2), labels)
     out = d(x, labels)
     assert x.shape == (2, channels, size, size)
     assert out.logits.shape == (2,)
@@ -92,7 +93,7 @@ def sides_of_attention(network, run):
 def test_places_of_attention(size, attention, in_generator, in_discriminator):
     g = BigGANGenerator(spec=image(size), width=4, attention=attention)
     d = BigGANDiscriminator(spec=image(size), width=4, attention=attention)
-    assert sides_of_attention(g, lambda: g(g.sample_latent(2))) == in_generator
+    assert sides_of_attention(g, lambda: g(Prior.of(g).draw(2))) == in_generator
     assert sides_of_attention(d, lambda: d(torch.zeros(2, 3, size, size))) == in_discriminator
 
 

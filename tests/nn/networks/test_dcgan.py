@@ -7,6 +7,7 @@ from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
 from adversaria.nn.layers import mixes_samples
 from adversaria.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from adversaria.nn.prior import Prior
 
 
 def image(size, channels=3):
@@ -35,7 +36,7 @@ def test_every_size(size, channels, conditional):
         g = DCGANGenerator(spec=image(size, channels), conditional=conditional)
         d = DCGANDiscriminator(spec=image(size, channels), conditional=conditional)
         labels = torch.zeros(2, dtype=torch.int64) if conditional else None
-        x = g(g.sample_latent(2), labels)
+        x = g(Prior.of(g).draw(2), labels)
         out = d(x, labels)
     assert x.shape == (2, channels, size, size)
     assert out.logits.shape == (2,)

@@ -5,6 +5,7 @@ import torch
 from adversaria.core.types import DataSpec
 from adversaria.nn.networks.mlp import MLPGenerator
 from adversaria.nn.networks.residual_mlp import ResidualMLPDiscriminator, ResidualMLPGenerator
+from adversaria.nn.prior import Prior
 
 RING = DataSpec((2,), None, (-1.0, 1.0), "points")
 
@@ -13,7 +14,7 @@ def test_points_are_not_squashed():
     torch.manual_seed(0)
     for make in (MLPGenerator, ResidualMLPGenerator):
         g = make(spec=RING, width=16)
-        assert g(1_000 * g.sample_latent(8)).abs().max() > 2
+        assert g(1_000 * Prior.of(g).draw(8)).abs().max() > 2
 
 
 def test_depth_counts_hidden_layers():
@@ -42,5 +43,5 @@ def test_blocks_add_to_what_they_are_given():
         for block in g.trunk.blocks:
             block.outer.weight.zero_()
             block.outer.bias.zero_()
-    z = g.sample_latent(4)
+    z = Prior.of(g).draw(4)
     torch.testing.assert_close(g.trunk(z), g.trunk.activation(g.trunk.stem(z)))

@@ -12,8 +12,9 @@ from torch import nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
-from adversaria.core.types import DataSpec, Discriminator, Generator, Step
+from adversaria.core.types import DataSpec, Step
 from adversaria.nn.layers import ConditionalBatchNorm, SelfAttention2d
+from adversaria.nn.network import Discriminator, Generator
 from adversaria.nn.networks.biggan import BigGANDiscriminator, BigGANGenerator
 from adversaria.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from adversaria.nn.networks.mlp import MLPDiscriminator, MLPGenerator
@@ -22,6 +23,7 @@ from adversaria.nn.networks.residual_mlp import ResidualMLPDiscriminator, Residu
 from adversaria.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from adversaria.nn.networks.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from adversaria.nn.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+from adversaria.nn.prior import Prior
 from adversaria.nn.wrappers.conditional import ClassifyingDiscriminator, ClassNormGenerator, ProjectedDiscriminator
 from adversaria.nn.wrappers.infogan import CodeDiscriminator, InfoGANGenerator
 from adversaria.nn.wrappers.mgan import MGANGenerator, MixtureGenerator
@@ -174,20 +176,20 @@ def test_shapes_ranges_and_protocols(pair):
     g, d, spec, labels = pair
     assert all(isinstance(network, role) for network, role in ((g, Generator), (d, Discriminator)))
     assert g.conditional is d.conditional is (labels is not None)
-    x = g(g.sample_latent(6), labels)
+    x = g(Prior.of(g).draw(6), labels)
     assert x.shape == (6, *spec.shape)
     if spec.modality == "image" and not isinstance(g, UNBOUNDED):
         assert x.abs().max() <= 1
         with torch.no_grad():
             for parameter in g.parameters():
                 parameter.mul_(10)
-        assert 0.99 < g(g.sample_latent(6), labels).abs().max() <= 1  # the bounds are reached, not passed
+        assert 0.99 < g(Prior.of(g).draw(6), labels).abs().max() <= 1  # the bounds are reached, not passed
     out = d(x, labels)
     assert out.logits.shape == (6,)
     assert out.features.ndim == 2
     assert len(out.features) == 6
-    codes = getattr(d, "codes", None)
-    guesses = getattr(d, "num_class_logits", None) if codes is None else codes.dim
+    codes = d.codes
+    guesses = d.num_class_logits if codes is None else codes.dim
     assert (out.class_logits is None) == (guesses is None)
     if guesses is not None:
         assert out.class_logits.shape == (6, guesses)
@@ -207,15 +209,15 @@ def test_the_logits_are_linear_in_the_features(pair):
 
 def test_latents_are_standard_normal_and_follow_the_generator(pair):
     g, _, _, _ = pair
-    z = g.sample_latent(2_000)
+    z = Prior.of(g).draw(2_000)
     assert z.shape == (2_000, g.latent_dim)
     assert z.dtype == torch.float32
-    noise = z[:, : getattr(g, "noise_dim", None)]
+    noise = z[:, : g.noise_dim]
     assert noise.mean().item() == pytest.approx(0, abs=0.01)
     assert noise.std().item() == pytest.approx(1, abs=0.01)
-    first, again = (g.sample_latent(3, torch.Generator().manual_seed(5)) for _ in range(2))
+    first, again = (Prior.of(g).draw(3, torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(first, again)
-    assert g.to("meta").sample_latent(3).device.type == "meta"
+    assert Prior.of(g).draw(3, device=torch.device("meta")).device.type == "meta"
 
 
 def test_every_parameter_is_trained(pair):
@@ -223,8 +225,8 @@ def test_every_parameter_is_trained(pair):
     for layer in [*g.modules(), *d.modules()]:
         if isinstance(layer, SelfAttention2d):
             torch.nn.init.ones_(layer.gamma)  # at 0, where it starts, the layer passes nothing on
-    z = g.sample_latent(6)
-    if hasattr(g, "codes"):  # each generator of a mixture makes a sample
+    z = Prior.of(g).draw(6)
+    if g.codes is not None:  # each generator of a mixture makes a sample
         z[:, g.noise_dim :] = g.codes.draw(6, torch.Generator().manual_seed(1), z.device)
     out = d(g(z, labels), labels)
     guesses = 0 if out.class_logits is None else out.class_logits.square().sum()
@@ -239,16 +241,16 @@ def test_labels_change_the_output_of_conditional_networks(pair):
     g, d, spec, labels = pair
     if labels is None:
         with pytest.raises(ValueError, match="was given labels"):
-            g(g.sample_latent(6), torch.zeros(6, dtype=torch.int64))
+            g(Prior.of(g).draw(6), torch.zeros(6, dtype=torch.int64))
         with pytest.raises(ValueError, match="was given labels"):
             d(samples(spec), torch.zeros(6, dtype=torch.int64))
         return
     g.eval()
     d.eval()
-    for network, inputs in ((g, g.sample_latent(6)), (d, samples(spec))):
+    for network, inputs in ((g, Prior.of(g).draw(6)), (d, samples(spec))):
         outputs = [network(inputs, given) for given in (labels, (labels + 1) % 5)]
         first, second = (out if torch.is_tensor(out) else out.logits for out in outputs)
-        if getattr(network, "num_class_logits", None) is None:  # else it guesses labels and must not look at them
+        if network is g or d.num_class_logits is None:  # else it guesses labels and must not look at them
             assert all((a != b).any() for a, b in zip(first, second, strict=True))
         with pytest.raises(ValueError, match="given no labels"):
             network(inputs, None)
@@ -256,8 +258,8 @@ def test_labels_change_the_output_of_conditional_networks(pair):
 
 def test_state_dicts_load_with_weights_only_and_give_equal_outputs(pair):
     g, d, spec, labels = pair
-    d(g(g.sample_latent(6), labels), labels)  # running statistics and singular vectors move
-    for network, inputs in ((g, g.sample_latent(6)), (d, samples(spec))):
+    d(g(Prior.of(g).draw(6), labels), labels)  # running statistics and singular vectors move
+    for network, inputs in ((g, Prior.of(g).draw(6)), (d, samples(spec))):
         clone = copy.deepcopy(network)
         file = io.BytesIO()
         torch.save(network.state_dict(), file)
@@ -273,7 +275,7 @@ def test_state_dicts_load_with_weights_only_and_give_equal_outputs(pair):
 
 def test_deep_copies_are_equal_and_independent(pair):
     g, d, spec, labels = pair
-    for network, inputs in ((g, g.sample_latent(6)), (d, samples(spec))):
+    for network, inputs in ((g, Prior.of(g).draw(6)), (d, samples(spec))):
         clone = copy.deepcopy(network)
         for a, b in zip(network.state_dict().values(), clone.state_dict().values(), strict=True):
             assert torch.equal(a, b)
@@ -288,7 +290,7 @@ def test_deep_copies_are_equal_and_independent(pair):
 
 def test_channels_last_and_autocast(pair):
     g, d, spec, labels = pair
-    z = g.sample_latent(6)
+    z = Prior.of(g).draw(6)
     g.eval()
     d.eval()
     expected = g(z, labels)

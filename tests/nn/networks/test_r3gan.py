@@ -11,6 +11,7 @@ from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
 from adversaria.core.types import DataSpec
 from adversaria.nn.networks.r3gan import Block, Downsample, R3GANDiscriminator, R3GANGenerator, Upsample
+from adversaria.nn.prior import Prior
 
 NETWORKS = (R3GANGenerator, R3GANDiscriminator)
 
@@ -41,7 +42,7 @@ def blocks_of(width, group, number, expansion=2, kernel_size=3):
 def test_sizes_of_the_default_networks(size, widths):
     with torch.device("meta"):
         g, d = (make(spec=image(size)) for make in NETWORKS)
-        out = d(g(g.sample_latent(2)))
+        out = d(g(Prior.of(g).draw(2)))
     shared = sum(blocks_of(width, 16, 2) for width in widths) + 3 * widths[-1] + 16 * 768
     shared += sum(a * b for a, b in pairwise(widths) if a != b)
     assert count(g) == shared + 64 * 768

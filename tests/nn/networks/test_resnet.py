@@ -9,6 +9,7 @@ from torch import nn
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
 from adversaria.nn.networks.resnet import LAYOUTS, ResNetDiscriminator, ResNetGenerator
+from adversaria.nn.prior import Prior
 
 SAGAN_G = {"conditional": True, "attention": True, "spectral_norm": True}
 SAGAN_D = {"conditional": True, "attention": True}
@@ -44,7 +45,7 @@ def test_sizes_of_the_images(size, channels):
     g = ResNetGenerator(spec=image(size, channels), width=16, **SAGAN_G)
     d = ResNetDiscriminator(spec=image(size, channels), width=16, **SAGAN_D)
     labels = torch.tensor([3, 9])
-    x = g(g.sample_latent(2), labels)
+    x = g(Prior.of(g).draw(2), labels)
     out = d(x, labels)
     assert size in LAYOUTS
     assert x.shape == (2, channels, size, size)
@@ -61,7 +62,7 @@ def test_attention_stands_where_the_reference_has_it(size, in_g, in_d):
         network.attention.register_forward_hook(lambda module, inputs, output: sides.append(output.shape[-1]))
     labels = torch.tensor([3])
     with torch.no_grad():
-        d.eval()(g.eval()(g.sample_latent(1), labels), labels)
+        d.eval()(g.eval()(Prior.of(g).draw(1), labels), labels)
     assert sides == [in_g, in_d]
 
 

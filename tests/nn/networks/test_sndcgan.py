@@ -7,6 +7,7 @@ from torch import nn
 from adversaria.core.types import DataSpec
 from adversaria.nn.layers import mixes_samples
 from adversaria.nn.networks.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
+from adversaria.nn.prior import Prior
 
 
 def image(size, channels=3):
@@ -28,7 +29,7 @@ def test_sizes_of_the_published_networks():
 def test_sizes_of_the_images(size, channels):
     with torch.device("meta"):
         g, d = SNDCGANGenerator(spec=image(size, channels)), SNDCGANDiscriminator(spec=image(size, channels))
-        x = g(g.sample_latent(2))
+        x = g(Prior.of(g).draw(2))
         out = d(x)
     assert x.shape == (2, channels, size, size)
     assert out.logits.shape == (2,)

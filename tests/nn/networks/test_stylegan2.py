@@ -15,6 +15,7 @@ from adversaria.nn.layers.minibatch_std import MinibatchStd
 from adversaria.nn.layers.modulated import StyledConv2d, ToImage, demodulation
 from adversaria.nn.layers.resample import Blur, Upsample
 from adversaria.nn.networks.stylegan2 import SIZES, StyleGAN2Discriminator, StyleGAN2Generator
+from adversaria.nn.prior import Prior
 
 TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=torch.float64) / 8
 small_g = functools.partial(
@@ -45,7 +46,7 @@ def test_parameter_counts_of_the_cifar_configuration(conditional, g_count, d_cou
 def test_sizes_and_channels(size):
     with torch.device("meta"):
         g, d = StyleGAN2Generator(spec=image(size, 1)), StyleGAN2Discriminator(spec=image(size, 1))
-        x = g(g.sample_latent(2))
+        x = g(Prior.of(g).draw(2))
         out = d(x)
     assert x.shape == (2, 1, size, size)
     assert (out.logits.shape, out.features.shape) == ((2,), (2, 512))
@@ -181,7 +182,7 @@ def test_truncation():
     torch.manual_seed(0)
     g = small_g(spec=image(16)).eval()
     g.w_avg.normal_()
-    z = g.sample_latent(3)
+    z = Prior.of(g).draw(3)
     mean_image = g.synthesis(g.w_avg.expand(1, g.synthesis.num_ws, -1))
     torch.testing.assert_close(g(z, truncation=0.0), mean_image.expand(3, -1, -1, -1))
     assert torch.equal(g(z, truncation=1.0), g(z))
@@ -192,7 +193,7 @@ def test_truncation():
 def test_the_mean_is_followed_in_training_mode_alone():
     torch.manual_seed(0)
     g = small_g(spec=image(16), w_avg_beta=0.75, style_mixing=1.0)
-    z = g.sample_latent(64)
+    z = Prior.of(g).draw(64)
     mean = g.mapping(z)[:, 0].mean(dim=0)
     g(z)
     torch.testing.assert_close(g.w_avg, 0.25 * mean)
@@ -208,7 +209,7 @@ def test_style_mixing(probability, monkeypatch):
     g = small_g(spec=image(16), style_mixing=probability)
     given = []
     monkeypatch.setattr(g.synthesis, "forward", lambda ws: given.append(ws) or ws)
-    z = g.sample_latent(3)
+    z = Prior.of(g).draw(3)
     plain = g.mapping(z)
     for _ in range(40):
         g(z)
@@ -228,7 +229,7 @@ def test_noise_is_random_in_training_mode_alone():
         for name, parameter in g.named_parameters():
             if name.endswith("noise_strength"):
                 parameter.fill_(1.0)
-    z = g.sample_latent(2)
+    z = Prior.of(g).draw(2)
     assert not torch.equal(g(z), g(z))
     g.eval()
     assert torch.equal(g(z), g(z))

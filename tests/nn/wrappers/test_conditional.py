@@ -12,11 +12,13 @@ from torch.nn import functional as F
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec, DiscriminatorOutput
-from adversaria.nn.latents import Normal, Uniform, prior_of
+from adversaria.nn.inputs import LatentInputs
+from adversaria.nn.latents import Uniform
 from adversaria.nn.layers import ConditionalBatchNorm
 from adversaria.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from adversaria.nn.networks.mlp import MLPDiscriminator, MLPGenerator
 from adversaria.nn.networks.resnet import ResNetGenerator
+from adversaria.nn.prior import Prior
 from adversaria.nn.wrappers.conditional import ClassifyingDiscriminator, ClassNormGenerator, ProjectedDiscriminator
 from adversaria.nn.wrappers.infogan import CodeDiscriminator, InfoGANGenerator
 from adversaria.nn.wrappers.packing import PackedDiscriminator
@@ -128,21 +130,19 @@ def test_a_generator_stays_what_it_is():
             raise UserError("no")
 
     g = ClassNormGenerator(spec=RGB, network=functools.partial(Truncated, latent_dim=20, width=8)).eval()
-    z, _ = Draw(g, torch.device("cpu"), labels=[1]).latents(0, 3)
-    sample = Draw(g, torch.device("cpu"), labels=[1], truncation=0.5)(0, 3).samples
+    z, _ = LatentInputs(Prior.of(g), labels=[1])(0, 3)
+    sample = Draw(g, torch.device("cpu"), LatentInputs(Prior.of(g), labels=[1], truncation=0.5))(0, 3).samples
     torch.testing.assert_close(sample, g(z / 2, torch.ones(3, dtype=torch.int64)))
     with pytest.raises(UserError, match="no"):
         g.check(None)
 
     g = ClassNormGenerator(spec=RGB, network=functools.partial(InfoGANGenerator, network=dcgan_g))
-    assert prior_of(g) == Normal()
-    g.latent = Uniform()
-    assert prior_of(g) == prior_of(g.network) == Uniform()
     assert (g.latent_dim, g.noise_dim, g.codes.dim) == (20, 8, 12)
-    z = g.sample_latent(300)
+    prior = Prior.of(g, Uniform())
+    z = prior.draw(300)
     assert z[:, :8].abs().max() <= 1
     assert torch.equal(z[:, 8:18].sum(1), torch.ones(300))
-    assert set(g.traversals(4)) == {"categorical_0", "continuous_0", "continuous_1"}
+    assert set(g.traversals(4, prior.draw)) == {"categorical_0", "continuous_0", "continuous_1"}
     assert g(z[:6], LABELS).shape == (6, 3, 16, 16)
     with pytest.raises(AttributeError):
         _ = g.nothing

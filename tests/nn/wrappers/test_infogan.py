@@ -12,7 +12,9 @@ from adversaria.nn.latents import Uniform
 from adversaria.nn.layers import Codes, mixes_samples
 from adversaria.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from adversaria.nn.networks.mlp import MLPDiscriminator, MLPGenerator
-from adversaria.nn.wrappers.infogan import SWEEP, CodeDiscriminator, InfoGANGenerator
+from adversaria.nn.prior import Prior
+from adversaria.nn.wrappers.infogan import CodeDiscriminator, InfoGANGenerator
+from adversaria.nn.wrappers.pictures import SWEEP
 from adversaria.sampling.draw import traverse
 
 MNIST = DataSpec((1, 32, 32), 10, (-1.0, 1.0), "image")
@@ -37,8 +39,7 @@ def test_parameter_counts_are_those_of_dcgan_and_the_head():
 
 def test_latents_are_noise_of_the_prior_and_codes():
     g = InfoGANGenerator(spec=SMALL, network=functools.partial(MLPGenerator, latent_dim=20), categorical=(4, 3))
-    g.latent = Uniform()
-    z = g.sample_latent(500)
+    z = Prior.of(g, Uniform()).draw(500)
     assert z.shape == (500, 20)
     noise, codes = z[:, :11], z[:, 11:]
     assert noise.abs().max() <= 1
@@ -52,7 +53,7 @@ def test_latents_are_noise_of_the_prior_and_codes():
 def test_traversals_vary_one_code_and_nothing_else(conditional):
     network = functools.partial(MLPGenerator, latent_dim=20, conditional=conditional)
     g = InfoGANGenerator(spec=SMALL, network=network, categorical=(4, 3))
-    pictures = g.traversals(6, torch.Generator().manual_seed(0))
+    pictures = g.traversals(6, Prior.of(g).draw)
     assert list(pictures) == ["categorical_0", "categorical_1", "continuous_0", "continuous_1"]
     varied = {"categorical_0": (11, 15), "categorical_1": (15, 18), "continuous_0": (18, 19), "continuous_1": (19, 20)}
     for name, z in pictures.items():
@@ -88,7 +89,7 @@ def test_pictures_show_what_a_code_does():
             return images
 
     g = InfoGANGenerator(spec=SMALL, network=Painter, categorical=(3,), continuous=1)
-    pictures = traverse(g, SMALL, CPU, seed=3)
+    pictures = traverse(g, Prior.of(g), SMALL, CPU, seed=3)
     assert {name: tuple(rows.shape) for name, rows in pictures.items()} == {
         "categorical_0": (10, 3, 1, 16, 16),
         "continuous_0": (3, 10, 1, 16, 16),
@@ -114,13 +115,14 @@ def test_a_conditional_network_gets_a_label_for_each_row():
 
     g = InfoGANGenerator(spec=SMALL, network=Echo, categorical=(3,), continuous=1)
     ring = DataSpec((2,), 4, (-1.0, 1.0), "points")
-    rows = traverse(g, ring, CPU, labels=[3, 1])["continuous_0"]
+    rows = traverse(g, Prior.of(g), ring, CPU, labels=[3, 1])["continuous_0"]
     assert rows.shape == (3, 100, 2)
     assert rows[:, :, 0].unique(dim=1).flatten().tolist() == [3, 1, 3]
 
 
 def test_a_network_without_codes_has_no_pictures():
-    assert traverse(MLPGenerator(spec=SMALL), SMALL, CPU) == {}
+    g = MLPGenerator(spec=SMALL)
+    assert traverse(g, Prior.of(g), SMALL, CPU) == {}
 
 
 def test_the_head_reads_the_features_and_leaves_the_judgement_alone():

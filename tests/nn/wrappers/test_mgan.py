@@ -9,12 +9,14 @@ import torch
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
+from adversaria.nn.inputs import LatentInputs
 from adversaria.nn.networks.dcgan import DCGANGenerator
 from adversaria.nn.networks.mlp import MLPGenerator
 from adversaria.nn.networks.residual_mlp import ResidualMLPGenerator
 from adversaria.nn.networks.sndcgan import SNDCGANGenerator
+from adversaria.nn.prior import Prior
 from adversaria.nn.wrappers.mgan import MGANGenerator, MixtureGenerator
-from adversaria.sampling.draw import Draw, traverse
+from adversaria.sampling.draw import traverse
 
 CIFAR = DataSpec((3, 32, 32), 10, (-1.0, 1.0), "image")
 RGB = DataSpec((3, 16, 16), 5, (-1.0, 1.0), "image")
@@ -92,7 +94,7 @@ def test_different_generators_take_what_they_need_of_the_latent():
     torch.manual_seed(0)
     g = different().eval()
     assert (g.noise_dim, g.latent_dim) == (9, 12)
-    z = g.sample_latent(40)
+    z = Prior.of(g).draw(40)
     index = z[:, 9:].argmax(1)
     assert set(index.tolist()) == {0, 1, 2}
     x = g(z)
@@ -103,21 +105,21 @@ def test_different_generators_take_what_they_need_of_the_latent():
 def test_the_picture_has_a_generator_in_each_row():
     torch.manual_seed(0)
     g = different().eval()
-    z = g.traversals(5, torch.Generator().manual_seed(1))["generators"]
+    z = g.traversals(5, Prior.of(g).draw)["generators"]
     assert z.shape == (3, 5, 12)
     assert torch.equal(z[:1, :, :9].expand(3, -1, -1), z[..., :9])  # the same noise for all
     assert torch.equal(z[..., 9:], torch.eye(3)[:, None].expand(-1, 5, -1))
-    rows = traverse(g, RGB, CPU, seed=1)["generators"]
+    rows = traverse(g, Prior.of(g), RGB, CPU, seed=1)["generators"]
     assert rows.shape == (3, 10, 3, 16, 16)
-    noise = g.traversals(10, torch.Generator().manual_seed(1))["generators"][2, :, :6]
+    noise = Prior.of(g).draw(10, torch.Generator().manual_seed(1))[:, :6]
     torch.testing.assert_close(rows[2], g.generators["convolutional"](noise), rtol=1e-4, atol=1e-5)
 
 
 def test_truncation_leaves_the_index_alone():
-    z, _ = Draw(different(), CPU, truncation=0.5).latents(0, 130)
+    z, _ = LatentInputs(Prior.of(different()), truncation=0.5)(0, 130)
     assert z[:, :9].abs().max() <= 0.5
     assert torch.equal(z[:, 9:].sum(1), torch.ones(130))
-    free, _ = Draw(different(), CPU).latents(0, 130)
+    free, _ = LatentInputs(Prior.of(different()))(0, 130)
     assert torch.equal(z[:, 9:], free[:, 9:])
 
 

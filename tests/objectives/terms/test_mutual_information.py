@@ -13,6 +13,7 @@ from adversaria.core.schedules import Progress
 from adversaria.core.types import DataSpec, DiscriminatorOutput, Step, Term
 from adversaria.nn.layers import Codes
 from adversaria.nn.networks.mlp import MLPDiscriminator, MLPGenerator
+from adversaria.nn.prior import Prior
 from adversaria.nn.wrappers.infogan import CodeDiscriminator, InfoGANGenerator
 from adversaria.nn.wrappers.mgan import MGANGenerator
 from adversaria.objectives.terms import MutualInformation
@@ -60,7 +61,7 @@ def test_both_networks_learn_the_codes_from_it():
     optimizer = torch.optim.Adam([*g.parameters(), *d.parameters()], lr=1e-2)
     values = []
     for _ in range(60):
-        z = g.sample_latent(64)
+        z = Prior.of(g).draw(64)
         value = term(make_step(g, d, z, d(g(z))))
         optimizer.zero_grad()
         value.backward()
@@ -75,7 +76,7 @@ def test_both_networks_learn_the_codes_from_it():
 
 def test_in_half_precision_it_is_computed_in_float32():
     g, d = infogan()
-    z = g.sample_latent(16)
+    z = Prior.of(g).draw(16)
     with torch.autocast("cpu", torch.bfloat16):
         value = MutualInformation()(make_step(g, d, z, d(g(z))))
     assert value.dtype == torch.float32

@@ -12,6 +12,7 @@ from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
 from adversaria.core.types import DataSpec, Step, Term
 from adversaria.nn.networks.stylegan2 import StyleGAN2Generator
+from adversaria.nn.prior import Prior
 from adversaria.objectives.terms import PathLength
 
 
@@ -110,7 +111,7 @@ def test_reaches_every_weight_before_the_image_under_autocast(conditional):
     )
     labels = torch.tensor([0, 1, 2, 3]) if conditional else None
     with torch.autocast("cpu", torch.bfloat16):
-        value = PathLength()(make_step(g, g.sample_latent(4), labels))
+        value = PathLength()(make_step(g, Prior.of(g).draw(4), labels))
     assert value.dtype == torch.float32
     value.backward()
     for name, parameter in g.named_parameters():

@@ -1,6 +1,5 @@
 """What several architectures share."""
 
-from adversaria.nn.latents import Latent, Normal, draw_latent, latent_device, prior_of
 from adversaria.nn.layers.activations import ACTIVATIONS, activation_layer
 from adversaria.nn.layers.attention import SelfAttention2d
 from adversaria.nn.layers.batch_norm import frozen_statistics, mixes_samples, standing_statistics
@@ -29,8 +28,6 @@ __all__ = [
     "Codes",
     "ConditionalBatchNorm",
     "ConditionalBatchNorm2d",
-    "Latent",
-    "Normal",
     "PlainBlock",
     "ResidualBlock",
     "SelfAttention2d",
@@ -42,16 +39,13 @@ __all__ = [
     "check_labels",
     "choose",
     "class_count",
-    "draw_latent",
     "frozen_statistics",
     "has_bias",
     "initialise",
     "label_embedding",
-    "latent_device",
     "mixes_samples",
     "norm_layers",
     "output_activation",
-    "prior_of",
     "require_positive",
     "spectral_norm",
     "square_image",

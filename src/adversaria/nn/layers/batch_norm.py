@@ -45,6 +45,7 @@ def mixes_samples(module: nn.Module) -> bool:
     A discriminator that mixes samples must not see reals and fakes in one batch: their shared statistics would tell
     it what it is to find out. A layer of another kind says so by an attribute ``mixes_samples = True``.
     """
+    # any layer of a user's own may say so
     return any(isinstance(m, _BatchNorm) or getattr(m, "mixes_samples", False) is True for m in module.modules())
 
 

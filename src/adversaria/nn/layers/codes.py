@@ -60,6 +60,17 @@ class Codes:
         *categorical, continuous = torch.split(codes, [*self.categorical, self.continuous], dim=1)
         return categorical, continuous
 
+    def beside(self, others: Codes) -> Codes:
+        """These codes and ``others`` as the codes of one latent: ``[both's categorical | both's continuous]``."""
+        return Codes((*self.categorical, *others.categorical), self.continuous + others.continuous)
+
+    def apart(self, others: Codes, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """``[N, dim]`` of ``self.beside(others)`` -> these codes ``[N, dim]`` and the ``others``, each by itself."""
+        categorical, continuous = self.beside(others).split(codes)
+        count = len(self.categorical)
+        own = torch.cat([*categorical[:count], continuous[:, : self.continuous]], dim=1)
+        return own, torch.cat([*categorical[count:], continuous[:, self.continuous :]], dim=1)
+
     def surprise(self, predicted: Tensor, codes: Tensor, continuous_weight: float = 1.0) -> Tensor:
         """-E[log Q(codes | x)] in nats, without constants: what a reader Q of the codes minimises.
 

@@ -27,7 +27,6 @@ from torch.nn import functional as F
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Length, Positive, Side, Width
 from adversaria.core.types import DataSpec, DiscriminatorOutput
-from adversaria.nn.latents import draw_latent
 from adversaria.nn.layers import (
     ConditionalBatchNorm2d,
     SelfAttention2d,
@@ -40,6 +39,7 @@ from adversaria.nn.layers import (
     square_image,
 )
 from adversaria.nn.layers.residual import DiscriminatorBlock, GeneratorBlock, Make
+from adversaria.nn.network import Discriminator, Generator
 
 #: by side of the image: the channels, in units of ``width``, of G's first map of 4x4 and after each of its blocks
 GENERATOR_WIDTHS: Mapping[int, tuple[int, ...]] = MappingProxyType(
@@ -72,7 +72,7 @@ INITIALISERS: Mapping[str, Callable[[Tensor], Any]] = MappingProxyType(
 )
 
 
-class BigGANGenerator(nn.Module):
+class BigGANGenerator(Generator):
     """A linear layer to a 4x4 map, residual blocks that double its side, BatchNorm, ReLU and a convolution.
 
     Args:
@@ -169,12 +169,8 @@ class BigGANGenerator(nn.Module):
         images: Tensor = self.last(h)
         return images
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Standard normal ``[n, latent_dim]``."""
-        return draw_latent(self, n, self.latent_dim, generator)
 
-
-class BigGANDiscriminator(nn.Module):
+class BigGANDiscriminator(Discriminator):
     """Residual blocks, the sum over all positions, a linear layer, and the features' projection onto the class.
 
     Args:

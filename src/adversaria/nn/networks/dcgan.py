@@ -10,13 +10,11 @@ from __future__ import annotations
 import functools
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import DepthOrNone, Positive, Width
 from adversaria.core.types import DataSpec, DiscriminatorOutput
-from adversaria.nn.latents import draw_latent
 from adversaria.nn.layers import (
     CONVOLUTIONS,
     TRANSPOSED,
@@ -35,11 +33,12 @@ from adversaria.nn.layers import (
     require_positive,
     square_image,
 )
+from adversaria.nn.network import Discriminator, Generator
 
 SIZES = (16, 32, 64, 128, 256)
 
 
-class DCGANGenerator(nn.Module):
+class DCGANGenerator(Generator):
     """Transposed convolutions of kernel 4 from the latent to the image, with norm and ReLU (section 3).
 
     Args:
@@ -132,12 +131,8 @@ class DCGANGenerator(nn.Module):
         images: Tensor = self.layers(h)  # [N, 256, 4, 4] -> [N, 128, 8, 8] -> [N, 64, 16, 16] -> [N, C, 32, 32]
         return images
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[n, latent_dim]`` of the prior, standard normal unless ``model.latent`` is another."""
-        return draw_latent(self, n, self.latent_dim, generator)
 
-
-class DCGANDiscriminator(nn.Module):
+class DCGANDiscriminator(Discriminator):
     """The generator mirrored: convolutions of kernel 4 with LeakyReLU of slope 0.2, a norm after all but the first.
 
     Args:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Real, Width
 from adversaria.core.types import DataSpec, DiscriminatorOutput
-from adversaria.nn.latents import draw_latent
 from adversaria.nn.layers import require_positive
+from adversaria.nn.network import Discriminator, Generator
 
 
-class DiracGenerator(nn.Module):
+class DiracGenerator(Generator):
     """The point theta, whatever the latent.
 
     Args:
@@ -40,12 +40,8 @@ class DiracGenerator(nn.Module):
         """``z [N, latent_dim]`` -> N times theta, ``[N, 1]``."""
         return self.theta.expand(len(z), 1)
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[n, latent_dim]`` of the prior."""
-        return draw_latent(self, n, self.latent_dim, generator)
 
-
-class DiracDiscriminator(nn.Module):
+class DiracDiscriminator(Discriminator):
     """The line psi * x.
 
     Args:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 from adversaria.core.ranges import Depth, Positive, Width
 from adversaria.core.types import DataSpec, DiscriminatorOutput
-from adversaria.nn.latents import draw_latent
 from adversaria.nn.layers import (
     activation_layer,
     append_labels,
@@ -18,9 +16,10 @@ from adversaria.nn.layers import (
     output_activation,
     require_positive,
 )
+from adversaria.nn.network import Discriminator, Generator
 
 
-class MLPGenerator(nn.Module):
+class MLPGenerator(Generator):
     """``depth`` hidden layers of ``width`` units, LeakyReLU of slope 0.2 by default; tanh at the end for images only.
 
     Args:
@@ -72,12 +71,8 @@ class MLPGenerator(nn.Module):
         samples: Tensor = self.layers(append_labels(z, labels, self.embedding))
         return samples
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[n, latent_dim]`` of the prior, standard normal unless ``model.latent`` is another."""
-        return draw_latent(self, n, self.latent_dim, generator)
 
-
-class MLPDiscriminator(nn.Module):
+class MLPDiscriminator(Discriminator):
     """``depth`` hidden layers of ``width`` units, LeakyReLU by default, on flattened samples, and one logit.
 
     Args:

@@ -24,8 +24,8 @@ from torch.nn import functional as F
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Depth, Length, Side, Width
 from adversaria.core.types import DataSpec, DiscriminatorOutput
-from adversaria.nn.latents import draw_latent
 from adversaria.nn.layers import append_labels, label_embedding, require_positive, square_image
+from adversaria.nn.network import Discriminator, Generator
 
 SIZES = (16, 32, 64, 128, 256)
 #: up to this side all maps have ``width`` channels; beyond it half as many with each doubling
@@ -115,7 +115,7 @@ class Downsample(_Resampler):
         return F.conv2d(x, self.filters(x), padding=1, groups=x.shape[1])[:, :, ::2, ::2]
 
 
-class R3GANGenerator(nn.Module):
+class R3GANGenerator(Generator):
     """A learned basis of 4x4 maps, weighted by the latent, then blocks at each side up to the image's.
 
     It ends in a convolution, without tanh: images may leave [-1, 1] a little and are clamped when they are saved.
@@ -178,12 +178,8 @@ class R3GANGenerator(nn.Module):
         images: Tensor = self.to_image(h)  # [N, C, 32, 32]
         return images
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[n, latent_dim]`` of the prior, standard normal unless ``model.latent`` is another."""
-        return draw_latent(self, n, self.latent_dim, generator)
 
-
-class R3GANDiscriminator(nn.Module):
+class R3GANDiscriminator(Discriminator):
     """The generator mirrored. A label's embedding is multiplied with the last layer's numbers (section 4).
 
     Args:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from adversaria.core.ranges import Depth, Positive, Width
 from adversaria.core.types import DataSpec, DiscriminatorOutput
-from adversaria.nn.latents import draw_latent
 from adversaria.nn.layers import (
     activation_layer,
     append_labels,
@@ -22,6 +21,7 @@ from adversaria.nn.layers import (
     output_activation,
     require_positive,
 )
+from adversaria.nn.network import Discriminator, Generator
 
 
 class Block(nn.Module):
@@ -71,7 +71,7 @@ class Trunk(nn.Module):
         return activated
 
 
-class ResidualMLPGenerator(nn.Module):
+class ResidualMLPGenerator(Generator):
     """Residual blocks on the latent, each given the latent (and the embedded label) again; tanh for images only.
 
     Args:
@@ -124,12 +124,8 @@ class ResidualMLPGenerator(nn.Module):
         samples: Tensor = self.head(features)
         return samples
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[n, latent_dim]`` of the prior, standard normal unless ``model.latent`` is another."""
-        return draw_latent(self, n, self.latent_dim, generator)
 
-
-class ResidualMLPDiscriminator(nn.Module):
+class ResidualMLPDiscriminator(Discriminator):
     """Residual blocks on the flattened sample, each given the sample (and the embedded label) again, and one logit.
 
     Args:

@@ -36,7 +36,6 @@ from torch.nn import functional as F
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Width
 from adversaria.core.types import DataSpec, DiscriminatorOutput
-from adversaria.nn.latents import draw_latent
 from adversaria.nn.layers import (
     ConditionalBatchNorm2d,
     SelfAttention2d,
@@ -48,6 +47,7 @@ from adversaria.nn.layers import (
 )
 from adversaria.nn.layers.residual import DiscriminatorBlock, GeneratorBlock, Make, Upsampling, Wrap
 from adversaria.nn.layers.spectral_norm import spectral_norm as normalise_spectrally
+from adversaria.nn.network import Discriminator, Generator
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ XAVIER_OF_BLOCKS = functools.partial(XAVIER, gain=math.sqrt(2))
 POOLINGS = {"sum": torch.sum, "mean": torch.mean}
 
 
-class ResNetGenerator(nn.Module):
+class ResNetGenerator(Generator):
     """A linear layer to a 4x4 map (6x6 for 48 px), residual blocks that double the side, BatchNorm, ReLU, convolution.
 
     Args:
@@ -149,12 +149,8 @@ class ResNetGenerator(nn.Module):
         images: Tensor = self.activation(self.output(F.relu(self.norm(h))))
         return images
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[n, latent_dim]`` of the prior, standard normal unless ``model.latent`` is another."""
-        return draw_latent(self, n, self.latent_dim, generator)
 
-
-class ResNetDiscriminator(nn.Module):
+class ResNetDiscriminator(Discriminator):
     """Residual blocks, ReLU, pooling over all positions, a linear layer.
 
     A conditional D is a projection discriminator: the inner product of the features with an embedding of the label is

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from adversaria.core.ranges import Width
 from adversaria.core.types import DataSpec, DiscriminatorOutput
-from adversaria.nn.latents import draw_latent
 from adversaria.nn.layers import append_labels, output_activation, require_positive, spectral_norm, square_image
+from adversaria.nn.network import Discriminator, Generator
 
 SIZES = range(16, 129, 8)
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
-class SNDCGANGenerator(nn.Module):
+class SNDCGANGenerator(Generator):
     """A linear layer to ``8 * width`` maps of an eighth of the side, three transposed convolutions, BatchNorm and ReLU.
 
     Args:
@@ -69,12 +68,8 @@ class SNDCGANGenerator(nn.Module):
         images: Tensor = self.layers(append_labels(z, labels, None))
         return images
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[n, latent_dim]`` of the prior, standard normal unless ``model.latent`` is another."""
-        return draw_latent(self, n, self.latent_dim, generator)
 
-
-class SNDCGANDiscriminator(nn.Module):
+class SNDCGANDiscriminator(Discriminator):
     """Seven convolutions and a linear layer, all spectrally normalised, with LeakyReLU of slope 0.1.
 
     Args:

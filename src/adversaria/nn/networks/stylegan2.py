@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Decay, Depth, Share, Side, Width
 from adversaria.core.types import DataSpec, DiscriminatorOutput
-from adversaria.nn.latents import draw_latent
+from adversaria.nn.latents import Latent, Normal
 from adversaria.nn.layers import at_least_float32, require_positive, square_image, without_autocast
 from adversaria.nn.layers.equalised import LEAKY_RELU_GAIN, EqualisedConv2d, EqualisedLinear, leaky_relu
 from adversaria.nn.layers.labels import check_labels
@@ -29,11 +29,12 @@ from adversaria.nn.layers.mapping import LabelCode, MappingNetwork
 from adversaria.nn.layers.minibatch_std import MinibatchStd
 from adversaria.nn.layers.modulated import StyledConv2d, ToImage
 from adversaria.nn.layers.resample import Blur, Upsample
+from adversaria.nn.network import Discriminator, Generator, Style
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 
 
-class StyleGAN2Generator(nn.Module):
+class StyleGAN2Generator(Generator):
     """A latent z becomes an intermediate latent w, and w styles every convolution from a constant to the image.
 
     Args:
@@ -86,6 +87,17 @@ class StyleGAN2Generator(nn.Module):
             num_ws=self.synthesis.num_ws,
         )
         self.register_buffer("w_avg", torch.zeros(style_dim))
+        #: what style mixing draws its second latents from, and how many of their numbers are noise
+        self._mixed_noise: tuple[Latent, int] = Normal(), latent_dim
+
+    @property
+    def style(self) -> Style:
+        """See `adversaria.nn.network.Generator`."""
+        return Style(self.mapping, self.synthesis)
+
+    def check(self, system: Any) -> None:
+        """Takes from the system's prior what style mixing draws its second latents from."""
+        self._mixed_noise = system.prior.distribution, system.prior.noise_dim
 
     def forward(self, z: Tensor, labels: Tensor | None = None, *, truncation: float = 1.0) -> Tensor:
         """Images ``[N, C, H, W]`` in float32 around [-1, 1].
@@ -101,7 +113,7 @@ class StyleGAN2Generator(nn.Module):
         ws = self.mapping(z, labels)
         if self.training:
             self._follow_mean(ws)
-            ws = self._mix(ws, labels)
+            ws = self._mix(ws, z, labels)
         if truncation != 1:
             ws = self.w_avg.lerp(ws, truncation)
         images: Tensor = self.synthesis(ws)
@@ -112,20 +124,22 @@ class StyleGAN2Generator(nn.Module):
         """Adds ``ws [N, num_ws, style_dim]``, before they are mixed, to the mean w."""
         self.w_avg.lerp_(ws[:, 0].mean(dim=0), 1 - self.w_avg_beta)
 
-    def _mix(self, ws: Tensor, labels: Tensor | None) -> Tensor:
+    def _another(self, z: Tensor) -> Tensor:
+        """As many latents as ``z [N, latent_dim]``, of other noise; codes, which D is to read off the image, stay."""
+        distribution, noise_dim = self._mixed_noise
+        others = distribution.draw(len(z), self.latent_dim, None, z.device)
+        return torch.cat([others[:, :noise_dim], z[:, noise_dim:]], dim=1)
+
+    def _mix(self, ws: Tensor, z: Tensor, labels: Tensor | None) -> Tensor:
         """With probability ``style_mixing`` the w's from a random position on are those of further latents."""
         if self.style_mixing == 0:
             return ws
-        n, num_ws, _ = ws.shape
-        others = self.mapping(self.sample_latent(n).to(ws), labels)
+        num_ws = ws.shape[1]
+        others = self.mapping(self._another(z).to(ws), labels)
         start = torch.randint(1, num_ws, (), device=ws.device)
         mixed = torch.rand((), device=ws.device) < self.style_mixing
         replaced = mixed & (torch.arange(num_ws, device=ws.device) >= start)  # [num_ws]
         return torch.where(replaced[:, None], others, ws)
-
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[n, latent_dim]`` from the prior, standard normal unless another is set."""
-        return draw_latent(self, n, self.latent_dim, generator)
 
 
 class SynthesisNetwork(nn.Module):
@@ -201,7 +215,7 @@ WIRINGS: dict[Architecture, Wiring] = {
 }
 
 
-class StyleGAN2Discriminator(nn.Module):
+class StyleGAN2Discriminator(Discriminator):
     """Halves the side down to 4, looks at the batch's variety, and ends in two fully connected layers.
 
     A conditional D maps the label to a vector and scores its inner product with that of the image.

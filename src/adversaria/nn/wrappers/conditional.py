@@ -11,18 +11,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec, DiscriminatorOutput
-from adversaria.nn.latents import Latent, prior_of
 from adversaria.nn.layers import ConditionalBatchNorm, check_labels, class_count
 from adversaria.nn.layers import spectral_norm as normalise_spectrally
-from adversaria.nn.wrappers.enclosing import Enclosing, feature_dim, trial
+from adversaria.nn.wrappers.enclosing import (
+    EnclosingDiscriminator,
+    EnclosingGenerator,
+    feature_dim,
+    give_labels,
+    trial,
+)
 
 
-class ClassNormGenerator(Enclosing):
+class ClassNormGenerator(EnclosingGenerator):
     """Any generator with BatchNorm whose gain and bias follow the class (Miyato & Koyama 2018, section 4).
 
     Each BatchNorm1d and BatchNorm2d with gain and bias is replaced; all classes start with those of the layer, so that
@@ -37,8 +41,8 @@ class ClassNormGenerator(Enclosing):
     """
 
     def __init__(self, *, spec: DataSpec, network: Callable[..., nn.Module]) -> None:
-        super().__init__(spec, network, "model.generator")
-        self.latent_dim = int(self.network.latent_dim)  # type: ignore[arg-type]
+        super().__init__(network(spec=spec))
+        give_labels(self, "model.generator")
         classes = class_count(spec)
         norms = {
             norm: ConditionalBatchNorm.replacing(norm, classes)
@@ -57,22 +61,17 @@ class ClassNormGenerator(Enclosing):
     def forward(self, z: Tensor, labels: Tensor | None = None, **options: Any) -> Tensor:
         """``z [N, latent_dim]``, ``labels [N]`` -> samples ``[N, *spec.shape]``; ``options`` such as a truncation."""
         with self._labelled(*check_labels(labels, conditional=True)):
-            samples: Tensor = self.network(z, **options)
+            samples: Tensor = self.network(self.inner_latents(z), **options)
         return samples
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[n, latent_dim]``, as the enclosed generator draws them."""
-        z: Tensor = self.network.sample_latent(n, generator)  # type: ignore[operator]
+    def inner_latents(self, z: Tensor) -> Tensor:
+        """``z`` itself."""
         return z
 
     @property
-    def latent(self) -> Latent:
-        """The prior, which is that of the enclosed generator."""
-        return prior_of(self.network)
-
-    @latent.setter
-    def latent(self, prior: Latent) -> None:
-        self.network.latent = prior  # type: ignore[assignment]
+    def style(self) -> None:
+        """None: the halves of the enclosed generator are not given the labels that its norms follow."""
+        return None
 
     @contextmanager
     def _labelled(self, labels: Tensor) -> Iterator[None]:
@@ -93,7 +92,7 @@ class ClassNormGenerator(Enclosing):
                 hook.remove()
 
 
-class ProjectedDiscriminator(Enclosing):
+class ProjectedDiscriminator(EnclosingDiscriminator):
     """Any discriminator with the inner product of its features and a vector of the class added to its logits.
 
     Miyato & Koyama 2018, section 3: ``f(x, y) = v_y . phi(x) + psi(phi(x))``. The vectors start from Glorot & Bengio's
@@ -109,7 +108,8 @@ class ProjectedDiscriminator(Enclosing):
     """
 
     def __init__(self, *, spec: DataSpec, network: Callable[..., nn.Module], spectral_norm: bool = False) -> None:
-        super().__init__(spec, network, "model.discriminator")
+        super().__init__(network(spec=spec))
+        give_labels(self, "model.discriminator")
         self.projection = nn.Embedding(class_count(spec), feature_dim(network, spec))
         nn.init.xavier_uniform_(self.projection.weight)
         if spectral_norm:
@@ -127,7 +127,7 @@ class ProjectedDiscriminator(Enclosing):
         return output._replace(logits=output.logits + score)
 
 
-class ClassifyingDiscriminator(Enclosing):
+class ClassifyingDiscriminator(EnclosingDiscriminator):
     """Any discriminator with a linear layer on its features that guesses the class (Odena et al. 2017, section 4).
 
     It does not look at the labels that it is given: they are what ``penalty=auxiliary_classifier`` compares its guesses
@@ -143,13 +143,13 @@ class ClassifyingDiscriminator(Enclosing):
     """
 
     def __init__(self, *, spec: DataSpec, network: Callable[..., nn.Module]) -> None:
-        super().__init__(spec, network, "model.discriminator")
+        super().__init__(network(spec=spec))
+        give_labels(self, "model.discriminator")
         if trial(network, spec).class_logits is not None:
             raise UserError(
                 f"model.discriminator.network={type(self.network).__name__} guesses something else already: choose "
                 "another one, as in discriminator@model.discriminator.network=dcgan"
             )
-        #: how many classes ``class_logits`` has
         self.num_class_logits = class_count(spec)
         self.classifier = nn.Linear(feature_dim(network, spec), self.num_class_logits)
         nn.init.xavier_uniform_(self.classifier.weight)

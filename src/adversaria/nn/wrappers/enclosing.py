@@ -1,57 +1,116 @@
-"""What parts share that enclose a network of any architecture, which they are given as ``network``."""
+"""What parts share that enclose a network of any architecture, so that each can stand around any other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec, DiscriminatorOutput
+from adversaria.nn.network import Discriminator, Generator, Network, Style, as_discriminator, as_generator
 
 
-class Enclosing(nn.Module):
-    """A part that gives labels to ``network``, which takes none, and in all else is what ``network`` is.
+class Enclosing(Network, ABC):
+    """The base of what encloses a network: what it does not say of itself, ``network`` says.
 
-    Whatever it does not say of itself the enclosed network says: codes of the latent, whether ``forward`` takes a
-    truncation, what it refuses in ``check``.
+    Attributes:
+        network: the enclosed one, also a user's own.
+    """
+
+    network: nn.Module
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.conditional, self.codes = self.inner.conditional, self.inner.codes
+
+    @property
+    @abstractmethod
+    def inner(self) -> Network:
+        """What the enclosed network says of itself."""
+
+    def check(self, system: Any) -> None:
+        """Lets the enclosed network refuse what it cannot go with."""
+        self.inner.check(system)
+
+
+class EnclosingGenerator(Enclosing, Generator):
+    """A generator around another one, which is given ``inner_latents(z)``."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        self.latent_dim, self.takes_truncation = self.inner.latent_dim, self.inner.takes_truncation
+
+    @property
+    def inner(self) -> Generator:
+        """See `Enclosing`."""
+        return as_generator(self.network)
+
+    @abstractmethod
+    def inner_latents(self, z: Tensor) -> Tensor:
+        """``z [N, latent_dim]`` as the enclosed generator takes it."""
+
+    @property
+    def style(self) -> Style | None:
+        """The halves of a style-based generator inside."""
+        if (style := self.inner.style) is None:
+            return None
+
+        def mapping(z: Tensor, labels: Tensor | None = None) -> Tensor:
+            return style.mapping(self.inner_latents(z), labels)
+
+        return Style(mapping, style.synthesis)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None, **options: Any) -> Tensor:
+        """``z [N, latent_dim]``, ``labels [N]`` if conditional -> samples ``[N, *spec.shape]``.
+
+        ``options`` are those of the enclosed generator, such as a truncation.
+        """
+        samples: Tensor = self.network(self.inner_latents(z), labels, **options)
+        return samples
+
+    def traversals(self, columns: int, draw: Callable[[int], Tensor]) -> Mapping[str, Tensor]:
+        """Those of the enclosed generator."""
+        return self.inner.traversals(columns, draw)
+
+
+class EnclosingDiscriminator(Enclosing, Discriminator):
+    """A discriminator around another one."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        self.packing, self.num_class_logits = self.inner.packing, self.inner.num_class_logits
+
+    @property
+    def inner(self) -> Discriminator:
+        """See `Enclosing`."""
+        return as_discriminator(self.network)
+
+    @abstractmethod
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
+        """``x [N, *spec.shape]``, ``labels [N]`` if conditional -> what it says of them."""
+
+
+def give_labels(part: Enclosing, key: str) -> None:
+    """Makes a part conditional that gives labels to a network which takes none.
 
     Args:
-        spec: of the data.
-        network: called with ``spec``, gives the network.
+        part: around the network.
         key: of the part in a config, for messages.
 
     Raises:
         UserError: the network takes labels itself.
     """
-
-    conditional = True
-    network: nn.Module
-
-    def __init__(self, spec: DataSpec, network: Callable[..., nn.Module], key: str) -> None:
-        super().__init__()
-        self.network = network(spec=spec)
-        if getattr(self.network, "conditional", False):
-            raise UserError(
-                f"{key}.network={type(self.network).__name__} takes labels already, which {type(self).__name__} would "
-                f"give it a second time: set {key}.network.conditional=false, or take that network alone"
-            )
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "network":  # of a copy that is not filled yet
-                raise
-            return getattr(self.network, name)
-
-
-def check_enclosed(network: nn.Module, system: Any) -> None:
-    """Calls the ``check`` of a network within another, which the system does not see."""
-    if check := getattr(network, "check", None):
-        check(system)
+    if part.conditional:
+        raise UserError(
+            f"{key}.network={type(part.network).__name__} takes labels already, which {type(part).__name__} would give "
+            f"it a second time: set {key}.network.conditional=false, or take that network alone"
+        )
+    part.conditional = True
 
 
 def trial(network: Callable[..., nn.Module], spec: DataSpec) -> DiscriminatorOutput:
@@ -62,8 +121,9 @@ def trial(network: Callable[..., nn.Module], spec: DataSpec) -> DiscriminatorOut
     """
     with torch.device("meta"):
         probe = network(spec=spec)
-        count = 2 * int(getattr(probe, "packing", 1))
-        labels = torch.zeros(count, dtype=torch.int64) if getattr(probe, "conditional", False) else None
+        said = as_discriminator(probe)
+        count = 2 * said.packing
+        labels = torch.zeros(count, dtype=torch.int64) if said.conditional else None
         output: DiscriminatorOutput = probe(torch.zeros(count, *spec.shape), labels)
     features = output.features
     if features is None or features.shape[:1] != (count,) or features.ndim != 2:

@@ -6,8 +6,8 @@ networks of any architecture. What they learn from is ``penalty=mutual_informati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +15,13 @@ from torch import Tensor, nn
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Between, Length, Width, WidthOrNone
 from adversaria.core.types import DataSpec, DiscriminatorOutput
-from adversaria.nn.latents import draw_latent, latent_device
 from adversaria.nn.layers import Codes, require_positive
 from adversaria.nn.networks.dcgan import init_weights
-from adversaria.nn.wrappers.enclosing import check_enclosed, feature_dim
-
-#: how far pictures sweep a continuous code: twice as far as it is drawn in training, as in the paper's figure 2
-SWEEP = 2.0
-#: random latents in a picture of a categorical code
-ROWS = 10
+from adversaria.nn.wrappers.enclosing import EnclosingDiscriminator, EnclosingGenerator, feature_dim
+from adversaria.nn.wrappers.pictures import of_codes
 
 
-class InfoGANGenerator(nn.Module):
+class InfoGANGenerator(EnclosingGenerator):
     """Any generator with ``latent = [noise | one-hot categorical codes | continuous codes]``.
 
     Args:
@@ -47,60 +42,30 @@ class InfoGANGenerator(nn.Module):
         categorical: Annotated[Sequence[Annotated[int, Between(2, 2**16)]], Length(0, 64)] = (10,),
         continuous: WidthOrNone = 2,
     ) -> None:
-        super().__init__()
-        self.network: nn.Module = network(spec=spec)
-        self.codes = Codes(tuple(categorical), continuous)
-        self.latent_dim = int(self.network.latent_dim)  # type: ignore[arg-type]
-        self.noise_dim = self.latent_dim - self.codes.dim
+        super().__init__(network(spec=spec))
+        self._own = Codes(tuple(categorical), continuous)
+        self._behind = self.inner.codes
+        self.codes = self._own if self._behind is None else self._own.beside(self._behind)
         if self.noise_dim < 1:
             raise UserError(
                 f"model.generator.network.latent_dim={self.latent_dim} leaves no room for noise beside codes of "
                 f"{self.codes.dim} numbers: set it above {self.codes.dim}"
             )
-        self.conditional = bool(getattr(self.network, "conditional", False))
 
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """``z [N, latent_dim]``, ``labels [N]`` if conditional -> samples ``[N, *spec.shape]``."""
-        samples: Tensor = self.network(z, labels)
-        return samples
+    def inner_latents(self, z: Tensor) -> Tensor:
+        """``z``, where the enclosed generator takes these codes for noise; behind them stand its own, if it has any."""
+        if self._behind is None:
+            return z
+        noise, codes = z[:, : self.noise_dim], z[:, self.noise_dim :]
+        return torch.cat([noise, *self._own.apart(self._behind, codes)], dim=1)
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[n, latent_dim]``: noise of the prior and random codes behind it."""
-        noise = draw_latent(self, n, self.noise_dim, generator)
-        return torch.cat([noise, self.codes.draw(n, generator, latent_device(self, generator))], dim=1)
-
-    def traversals(self, columns: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Latents ``[R, C, latent_dim]`` of one picture for each code; within a row only that code changes.
-
-        ``categorical_0`` and so on show 10 random latents, one in each row, with each category. ``continuous_0`` and so
-        on sweep a code from -2 to 2 in ``columns`` steps; the rows differ in the first categorical code alone (without
-        one they are 10 random latents).
-        """
-        base = self.sample_latent(ROWS, generator)  # [R, latent_dim]
-        pictures = {}
-        start = self.noise_dim
-        for i, size in enumerate(self.codes.categorical):
-            z = base[:, None].repeat(1, size, 1)  # [R, size, latent_dim]
-            z[:, :, start : start + size] = torch.eye(size, device=z.device)
-            pictures[f"categorical_{i}"] = z
-            start += size
-        rows = base
-        if self.codes.categorical:
-            size = self.codes.categorical[0]
-            rows = base[:1].repeat(size, 1)
-            rows[:, self.noise_dim : self.noise_dim + size] = torch.eye(size, device=base.device)
-        for j in range(self.codes.continuous):
-            z = rows[:, None].repeat(1, columns, 1)  # [R, C, latent_dim]
-            z[:, :, start + j] = torch.linspace(-SWEEP, SWEEP, columns, device=z.device)
-            pictures[f"continuous_{j}"] = z
-        return pictures
-
-    def check(self, system: Any) -> None:
-        """Lets the enclosed network refuse what it cannot go with."""
-        check_enclosed(self.network, system)
+    def traversals(self, columns: int, draw: Callable[[int], Tensor]) -> Mapping[str, Tensor]:
+        """One picture for each code, see `adversaria.nn.wrappers.pictures.of_codes`."""
+        assert self.codes is not None
+        return of_codes(self.codes, columns, draw)
 
 
-class CodeDiscriminator(nn.Module):
+class CodeDiscriminator(EnclosingDiscriminator):
     """Any discriminator with a head on its features that reads the latent codes: all but the last layers are shared.
 
     Q of InfoGAN has a hidden layer of 128 with BatchNorm and LeakyReLU of slope 0.1 (appendix C.1); MGAN's classifier
@@ -128,17 +93,16 @@ class CodeDiscriminator(nn.Module):
         hidden: Width | None = 128,
         batch_norm: bool = True,
     ) -> None:
-        super().__init__()
-        self.network: nn.Module = network(spec=spec)
-        self.codes = Codes(tuple(categorical), continuous)
-        self.conditional = bool(getattr(self.network, "conditional", False))
+        super().__init__(network(spec=spec))
+        self.codes = codes = Codes(tuple(categorical), continuous)
+        self.num_class_logits = None  # its head speaks of codes
         width = feature_dim(network, spec)
         layers: list[nn.Module] = []
         if hidden is not None:
             require_positive("model.discriminator", hidden=hidden)
             layers = [nn.Linear(width, hidden), *([nn.BatchNorm1d(hidden)] if batch_norm else []), nn.LeakyReLU(0.1)]
             width = hidden
-        self.code_head = nn.Sequential(*layers, nn.Linear(width, self.codes.dim))
+        self.code_head = nn.Sequential(*layers, nn.Linear(width, codes.dim))
         self.code_head.apply(init_weights)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
@@ -149,7 +113,3 @@ class CodeDiscriminator(nn.Module):
         """
         output: DiscriminatorOutput = self.network(x, labels)
         return DiscriminatorOutput(output.logits, output.features, self.code_head(output.features))
-
-    def check(self, system: Any) -> None:
-        """Lets the enclosed network refuse what it cannot go with."""
-        check_enclosed(self.network, system)

@@ -17,44 +17,13 @@ from torch import Tensor, nn
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Depth, Width
 from adversaria.core.types import DataSpec
-from adversaria.nn.latents import draw_latent, latent_device
 from adversaria.nn.layers import Codes
-from adversaria.nn.wrappers.enclosing import check_enclosed
+from adversaria.nn.network import Generator, as_generator
+from adversaria.nn.wrappers.enclosing import EnclosingGenerator
+from adversaria.nn.wrappers.pictures import of_codes, of_generators
 
 
-class Mixture(nn.Module):
-    """What mixtures of generators share: latents ``[noise | one-hot index]`` and a picture of each generator.
-
-    Args:
-        number: of generators.
-        noise_dim: length of the noise.
-
-    Raises:
-        UserError: fewer than two generators.
-    """
-
-    def __init__(self, number: Depth, noise_dim: Width) -> None:
-        super().__init__()
-        if number < 2:
-            raise UserError(f"model.generator.number={number} is no mixture: it must be 2 or more")
-        self.codes = Codes((number,))
-        self.noise_dim = noise_dim
-        self.latent_dim = noise_dim + number
-
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``[n, latent_dim]``: noise of the prior and the one-hot index of a random generator behind it."""
-        noise = draw_latent(self, n, self.noise_dim, generator)
-        return torch.cat([noise, self.codes.draw(n, generator, latent_device(self, generator))], dim=1)
-
-    def traversals(self, columns: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """``generators``: latents ``[number, columns, latent_dim]``, a generator a row, a noise a column."""
-        number = self.codes.dim
-        noise = draw_latent(self, columns, self.noise_dim, generator)[None].expand(number, -1, -1)
-        index = torch.eye(number, device=noise.device)[:, None].expand(-1, columns, -1)
-        return {"generators": torch.cat([noise, index], dim=2)}
-
-
-class MGANGenerator(Mixture):
+class MGANGenerator(EnclosingGenerator):
     """Generators that share all layers but the first, the linear one that takes the noise (section 4).
 
     Args:
@@ -70,24 +39,30 @@ class MGANGenerator(Mixture):
     """
 
     def __init__(self, *, spec: DataSpec, network: Callable[..., nn.Module], number: Depth = 10) -> None:
-        inner: Any = network(spec=spec)
-        super().__init__(number, inner.latent_dim)
+        index = index_of(number)
+        inner = network(spec=spec)
         # The first layers of as many networks, so that each starts as the architecture says.
         linears = [first_linear(inner), *(first_linear(network(spec=spec)) for _ in range(number - 1))]
-        branched = BranchedLinear([linear for _, linear in linears], self.noise_dim)
+        super().__init__(inner)
+        branched = BranchedLinear([linear for _, linear in linears], self.latent_dim)
         inner.set_submodule(linears[0][0], branched)
-        self.network: Any = inner
-        self.conditional = bool(getattr(inner, "conditional", False))
+        self._before, self._index = self.inner.codes, index
+        self.codes = index if self._before is None else self._before.beside(index)
+        self.latent_dim += number
         self._try(spec)
 
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """``z [N, noise_dim + number]``, ``labels [N]`` if conditional -> samples ``[N, *spec.shape]``."""
-        samples: Tensor = self.network(z, labels)
-        return samples
+    def inner_latents(self, z: Tensor) -> Tensor:
+        """``[N, noise | codes of the enclosed generator, if it has any | index]``, whose first layer takes it all."""
+        if self._before is None:
+            return z
+        noise, codes = z[:, : self.noise_dim], z[:, self.noise_dim :]
+        return torch.cat([noise, *self._before.apart(self._index, codes)], dim=1)
 
-    def check(self, system: Any) -> None:
-        """Lets the enclosed network refuse what it cannot go with."""
-        check_enclosed(self.network, system)
+    def traversals(self, columns: int, draw: Callable[[int], Tensor]) -> Mapping[str, Tensor]:
+        """``generators``, and a picture for each code where the enclosed generator has some."""
+        assert self.codes is not None
+        inside = {} if self._before is None else of_codes(self.codes, columns, draw)
+        return {**inside, **of_generators(self._index, self.codes, columns, draw)}
 
     def _try(self, spec: DataSpec) -> None:
         """Refuses a network that takes the latent in another layer as well, which would not fit there."""
@@ -133,7 +108,7 @@ class BranchedLinear(nn.Module):
         return torch.einsum("nk,nko->no", index.to(h.dtype), h)
 
 
-class MixtureGenerator(Mixture):
+class MixtureGenerator(Generator):
     """Generators that share nothing and need not be alike: of other widths, latents or architectures.
 
     Every generator makes every sample and the index keeps one of them: as many times the work, but BatchNorm sees whole
@@ -154,9 +129,17 @@ class MixtureGenerator(Mixture):
                 f"model.generator.number={number}, but model.generator.generators has {len(generators)} of them "
                 f"({', '.join(generators)}): set model.generator.number={len(generators)}"
             )
-        super().__init__(number, max((int(g.latent_dim) for g in generators.values()), default=0))  # type: ignore[arg-type]
+        super().__init__()
+        self.codes = index_of(number)
         self.generators = nn.ModuleDict(dict(generators))
-        conditional = {bool(getattr(g, "conditional", False)) for g in generators.values()}
+        self._dims = [said.latent_dim for said in self._said()]
+        self.latent_dim = max(self._dims) + number
+        if any(said.codes is not None for said in self._said()):
+            raise UserError(
+                "model.generator.generators have codes of their own, which a mixture would fill with noise: take "
+                "generator=infogan around generator=mgan_different"
+            )
+        conditional = {said.conditional for said in self._said()}
         if len(conditional) > 1:
             raise UserError(
                 "model.generator.generators take labels in part only: set conditional to the same value for all"
@@ -166,13 +149,32 @@ class MixtureGenerator(Mixture):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """``z [N, noise_dim + number]``, ``labels [N]`` if conditional -> samples ``[N, *spec.shape]``."""
         noise, index = z[:, : self.noise_dim], z[:, self.noise_dim :].argmax(dim=1)  # [N, noise_dim], [N]
-        each = [g(noise[:, : g.latent_dim], labels) for g in self.generators.values()]
+        each = [g(noise[:, :dim], labels) for g, dim in zip(self.generators.values(), self._dims, strict=True)]
         return torch.stack(each, dim=1)[torch.arange(len(z), device=z.device), index]  # [N, K, ...] -> [N, ...]
 
     def check(self, system: Any) -> None:
         """Lets the enclosed networks refuse what they cannot go with."""
-        for network in self.generators.values():
-            check_enclosed(network, system)
+        for said in self._said():
+            said.check(system)
+
+    def traversals(self, columns: int, draw: Callable[[int], Tensor]) -> Mapping[str, Tensor]:
+        """``generators``: a generator a row, a noise a column."""
+        assert self.codes is not None
+        return of_generators(self.codes, self.codes, columns, draw)
+
+    def _said(self) -> list[Generator]:
+        return [as_generator(network) for network in self.generators.values()]
+
+
+def index_of(number: int) -> Codes:
+    """The one-hot index of one of ``number`` generators as a code.
+
+    Raises:
+        UserError: fewer than two generators.
+    """
+    if number < 2:
+        raise UserError(f"model.generator.number={number} is no mixture: it must be 2 or more")
+    return Codes((number,))
 
 
 def first_linear(network: nn.Module) -> tuple[str, nn.Linear]:

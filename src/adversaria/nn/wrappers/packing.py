@@ -12,10 +12,10 @@ from adversaria.core.errors import UserError
 from adversaria.core.ranges import Depth
 from adversaria.core.types import DataSpec, DiscriminatorOutput
 from adversaria.nn.layers.checks import require_positive
-from adversaria.nn.wrappers.enclosing import check_enclosed
+from adversaria.nn.wrappers.enclosing import EnclosingDiscriminator
 
 
-class PackedDiscriminator(nn.Module):
+class PackedDiscriminator(EnclosingDiscriminator):
     """Any discriminator that judges ``packing`` samples of one kind, all real or all fake, together (section 2).
 
     The samples of a pack are stacked along the channels (of points: along the coordinates), and the enclosed
@@ -31,17 +31,18 @@ class PackedDiscriminator(nn.Module):
         UserError: ``packing`` below 1, or a conditional discriminator, for which a pack would have several labels.
     """
 
-    conditional = False
     #: reals and fakes must not meet in one batch, where a pack could hold both
     mixes_samples = True
 
     def __init__(self, *, spec: DataSpec, packing: Depth = 2, network: Callable[..., nn.Module]) -> None:
-        super().__init__()
         require_positive("model.discriminator", packing=packing)
         channels, *sides = spec.shape
-        self.packing = packing
-        self.network: nn.Module = network(spec=dataclasses.replace(spec, shape=(packing * channels, *sides)))
-        if getattr(self.network, "conditional", False):
+        super().__init__(network(spec=dataclasses.replace(spec, shape=(packing * channels, *sides))))
+        self._samples = packing  # in a pack of its own, which may be packed further inside
+        self.packing = packing * self.inner.packing
+        # What the enclosed discriminator reads of a pack is of none of its samples.
+        self.codes, self.num_class_logits = None, None
+        if self.conditional:
             raise UserError(
                 "model.discriminator.network.conditional=true cannot be packed, because a pack has one label for each "
                 "of its samples: set it to false, or take the discriminator without packing"
@@ -53,9 +54,9 @@ class PackedDiscriminator(nn.Module):
         Raises:
             UserError: the batch is no whole number of packs.
         """
-        if len(x) % self.packing:
-            raise UserError(_indivisible(self.packing, "a batch", len(x)))
-        packs = x.reshape(len(x) // self.packing, self.packing * x.shape[1], *x.shape[2:])
+        if len(x) % self._samples:
+            raise UserError(_indivisible(self._samples, "a batch", len(x)))
+        packs = x.reshape(len(x) // self._samples, self._samples * x.shape[1], *x.shape[2:])
         output: DiscriminatorOutput = self.network(packs, labels)
         return output
 
@@ -68,7 +69,7 @@ class PackedDiscriminator(nn.Module):
         count = system.optim.generator_batch
         if count is not None and count % (self.packing * system.optim.accumulate):
             raise UserError(_indivisible(self.packing, "optim.generator_batch", count))
-        check_enclosed(self.network, system)
+        super().check(system)
 
 
 def _indivisible(packing: int, what: str, count: int) -> str:

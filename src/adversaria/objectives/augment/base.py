@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
 
 
-class Augmentation(nn.Module):
+class Augmentation(nn.Module, ABC):
     """A differentiable change of everything that D sees: samples ``[N, *shape]`` -> samples of the same shape.
 
     Derive from it for one that adapts to the training; for any other a plain `torch.nn.Module` will do.
     """
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Samples ``[N, *shape]``, changed."""
 
     def begin_step(self, progress: Progress) -> None:
         """Called before each generator update with how far the run is."""
@@ -23,6 +29,14 @@ class Augmentation(nn.Module):
     def values(self) -> dict[str, Tensor]:
         """Scalars for the loggers, by name, asked for in logged steps."""
         return {}
+
+
+class _Fixed(Augmentation):
+    """Stands beside a plain module, which the training does not change."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` itself."""
+        return x
 
 
 def adaptive(augment: nn.Module) -> Augmentation:
@@ -39,4 +53,4 @@ def adaptive(augment: nn.Module) -> Augmentation:
                 f"augment={type(augment).__name__} has a method {name}, which is called for augmentations that derive "
                 "from adversaria.objectives.augment.Augmentation alone; derive the class from it"
             )
-    return Augmentation()
+    return _Fixed()

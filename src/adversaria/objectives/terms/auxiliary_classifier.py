@@ -10,6 +10,7 @@ from adversaria.core.ranges import Count
 from adversaria.core.schedules import Weight
 from adversaria.core.types import Network, Step
 from adversaria.nn.layers import at_least_float32
+from adversaria.nn.network import as_discriminator
 from adversaria.objectives.game import Game
 from adversaria.objectives.terms.checks import check_term
 
@@ -42,7 +43,7 @@ class AuxiliaryClassifier:
         Raises:
             UserError: D has no ``num_class_logits``.
         """
-        if getattr(game.discriminator, "num_class_logits", None) is None:
+        if as_discriminator(game.discriminator).num_class_logits is None:
             raise UserError(
                 "penalty.auxiliary_classifier needs a discriminator that guesses labels: choose discriminator=acgan or "
                 "discriminator=classifying with a conditional generator, or leave the penalty out"

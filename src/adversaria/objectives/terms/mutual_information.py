@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Count, NonNegative
 from adversaria.core.schedules import Weight
 from adversaria.core.types import Network, Step
-from adversaria.nn.layers import without_autocast
+from adversaria.nn.layers import Codes, without_autocast
+from adversaria.nn.network import as_discriminator, as_generator
 from adversaria.objectives.game import Game
 
 
@@ -54,11 +53,11 @@ class MutualInformation:
         """In nats, a float32 scalar."""
         assert step.fake_output is not None
         assert step.fake_output.class_logits is not None
-        generator: Any = step.generator
+        generator = as_generator(step.generator)
+        assert generator.codes is not None
         codes = step.latents[:, generator.noise_dim :]
         with without_autocast(codes.device):
-            value: Tensor = generator.codes.surprise(step.fake_output.class_logits, codes, self.continuous_weight)
-        return value
+            return generator.codes.surprise(step.fake_output.class_logits, codes, self.continuous_weight)
 
     def check(self, game: Game) -> None:
         """See `adversaria.systems.gan.GAN`.
@@ -66,7 +65,7 @@ class MutualInformation:
         Raises:
             UserError: G has no codes, or D does not read those that G has.
         """
-        written, read = (getattr(network, "codes", None) for network in (game.generator, game.discriminator))
+        written, read = as_generator(game.generator).codes, as_discriminator(game.discriminator).codes
         if written is None:
             raise UserError(
                 "penalty=mutual_information and penalty=generator_classifier need a generator with codes: choose "
@@ -80,7 +79,7 @@ class MutualInformation:
             )
 
 
-def _describe(codes: Any) -> str:
+def _describe(codes: Codes | None) -> str:
     if codes is None:
         return "none"
     return f"categorical={list(codes.categorical)} continuous={codes.continuous}"

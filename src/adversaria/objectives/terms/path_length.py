@@ -14,6 +14,7 @@ from adversaria.core.ranks import sum_over_ranks
 from adversaria.core.schedules import Weight
 from adversaria.core.types import Network, Step
 from adversaria.nn.layers import without_autocast
+from adversaria.nn.network import as_generator
 
 
 class PathLength(nn.Module):
@@ -24,7 +25,8 @@ class PathLength(nn.Module):
     and a is a running mean of the lengths ||J^T y||, a buffer. Where w comes once for each layer, the squared length is
     averaged over the layers, as in the authors' code. In float32 with autocast disabled.
 
-    It needs a generator with ``mapping(z, labels) -> ws [N, L, W]`` and ``synthesis(ws) -> images``.
+    It needs a generator with a `adversaria.nn.network.Style`: ``mapping(z, labels) -> ws [N, L, W]`` and
+    ``synthesis(ws) -> images``.
 
     Args:
         weight: 0 or more, or a ramp.
@@ -63,7 +65,7 @@ class PathLength(nn.Module):
             UserError: the generator of ``system`` is no style-based one.
         """
         generator = system.generator
-        if not (hasattr(generator, "mapping") and hasattr(generator, "synthesis")):
+        if as_generator(generator).style is None:
             raise UserError(
                 f"penalty.path_length needs a generator with a mapping and a synthesis network, and "
                 f"{type(generator).__name__} has none; choose generator=stylegan2 or leave the penalty out"
@@ -80,12 +82,13 @@ class PathLength(nn.Module):
 
     def lengths(self, step: Step) -> Tensor:
         """||J^T y|| of the first samples of the batch, ``[N / batch_shrink]``."""
-        generator: Any = step.generator
+        style = as_generator(step.generator).style
+        assert style is not None
         n = max(1, len(step.latents) // self.batch_shrink)
         labels = None if step.fake_labels is None else step.fake_labels[:n]
         with torch.enable_grad(), without_autocast(step.latents.device):
-            ws = generator.mapping(step.latents[:n], labels)  # [n, L, W]
-            images = generator.synthesis(ws)  # [n, C, H, W]
+            ws = style.mapping(step.latents[:n], labels)  # [n, L, W]
+            images = style.synthesis(ws)  # [n, C, H, W]
             noise = torch.randn_like(images) / math.sqrt(images.shape[2] * images.shape[3])
             (gradient,) = torch.autograd.grad((images * noise).sum(), ws, create_graph=True)
             lengths: Tensor = gradient.square().sum(dim=2).mean(dim=1).sqrt()

@@ -119,7 +119,7 @@ class Evaluation(Callback):
         counts = trainer.datamodule.class_counts if pl_module.conditional else None  # type: ignore[attr-defined]
         started = time.perf_counter()
         with pl_module.clock.paused(), evaluating(sampler_of(trainer)) as network:
-            draw = Draw(network, pl_module.device, seed=self.seed, class_weights=counts)
+            draw = Draw(network, pl_module.device, pl_module.inputs(seed=self.seed, class_weights=counts))
             scores = {name: metrics.evaluate(draw, pl_module.device) for name, metrics in self.metrics.items()}
         refuse_equal_scores(scores)
         self.scores_of = {name: list(each) for name, each in scores.items()}

@@ -18,6 +18,7 @@ from adversaria.core.errors import UserError
 from adversaria.core.ranges import Count, Seed
 from adversaria.core.ranks import sum_over_ranks
 from adversaria.health import Detector, Examination, Finding, Probe, gradient_profile, singular_values
+from adversaria.nn.network import as_discriminator
 from adversaria.systems.base import SteppedModule
 from adversaria.training.callbacks.evaluation import Evaluation
 from adversaria.training.callbacks.lookup import callback_of
@@ -92,7 +93,7 @@ class Health(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Chooses the samples of the probe."""
         data, game = pl_module.datamodule, pl_module.game
-        packing = getattr(game.discriminator, "packing", 1) if game is not None else 1
+        packing = as_discriminator(game.discriminator).packing if game is not None else 1
         count = min(self.samples, len(data.split("train")))
         dtype = next(pl_module.sampler.parameters()).dtype
         self._probe = Probe(data, count=count - count % packing, seed=self.seed, device=pl_module.device, dtype=dtype)

@@ -84,10 +84,12 @@ class Samples(Callback):
     def _draw(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         classes = list(range(pl_module.spec.num_classes or 0)) if pl_module.conditional else None
         with evaluating(sampler_of(trainer)) as network:
-            draw = Draw(network, pl_module.device, seed=self.seed, labels=classes)
+            draw = Draw(network, pl_module.device, pl_module.inputs(seed=self.seed, labels=classes))
             columns = len(classes) if classes and len(classes) <= self.count else None
             samples = draw(0, self.count - self.count % (columns or 1)).samples  # whole rows
-            meanings = traverse(network, pl_module.spec, pl_module.device, seed=self.seed, labels=classes)
+            meanings = traverse(
+                network, pl_module.prior, pl_module.spec, pl_module.device, seed=self.seed, labels=classes
+            )
         self._publish(trainer, "samples", picture(samples, pl_module.spec, columns), f"{trainer.global_step:06d}")
         for name, rows in meanings.items():
             rgb = picture(rows.flatten(0, 1), pl_module.spec, rows.shape[1])
