@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import pkgutil
 import shutil
@@ -92,18 +93,22 @@ def leaves(config: dict[str, Any], group: str) -> Iterator[Field]:
 @pytest.fixture(scope="session")
 def fields(make_config: Callable[..., Any]) -> dict[tuple[str, str], Field]:
     """By class and argument, every field that some choice of some group brings."""
+    choices = {
+        folder.name: [f"{folder.name}={file.stem}" for file in sorted(folder.glob("*.yaml"))]
+        for folder in sorted(path for path in conf_dir().iterdir() if path.is_dir())
+        if folder.name not in ("hydra", "local", "sweep", "debug", "experiment", "usefulness", "memorisation")
+    }
+    # A model chooses from the other groups. Those leave each other alone: one of each at a time.
+    models = [(model,) for model in choices.pop("model")]
     found: dict[tuple[str, str], Field] = {}
-    for folder in sorted(path for path in conf_dir().iterdir() if path.is_dir()):
-        if folder.name in ("hydra", "local", "sweep", "debug", "experiment", "usefulness", "memorisation"):
-            continue
-        for file in sorted(folder.glob("*.yaml")):
-            config = make_config(f"{folder.name}={file.stem}")
-            for group in config:
-                for field in leaves(config, group) if isinstance(config[group], dict) else ():
-                    inner = field.with_value(None)
-                    for name in field.path[:-1]:
-                        inner = inner[name]
-                    found.setdefault((inner["_target_"], field.path[-1]), field)
+    for overrides in (*models, *itertools.zip_longest(*choices.values())):
+        config = make_config(*filter(None, overrides))
+        for group in config:
+            for field in leaves(config, group) if isinstance(config[group], dict) else ():
+                inner = field.with_value(None)
+                for name in field.path[:-1]:
+                    inner = inner[name]
+                found.setdefault((inner["_target_"], field.path[-1]), field)
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from fitting import fitting
+from fitting import fitted
 
 from adversaria.config.plain import conf_dir
 from adversaria.core.errors import UserError
@@ -65,7 +65,7 @@ def try_case(one_update: Callable[..., Any], make_config: Callable[..., Any], ca
     overrides = [*settings, *(f"{group}={value}" for group, value in zip(FACTORS, case, strict=True))]
     sentence, state = None, {}
     try:
-        state = one_update(make_config(*overrides, *fitting(make_config(*overrides))))
+        state = one_update(fitted(make_config(*overrides), width=8))
     except UserError as error:
         sentence = str(error)
     assert sentence is None or re.search(r"choose|set |leave|use |add |give|train with|raise|lower", sentence), sentence

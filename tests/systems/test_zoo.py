@@ -77,9 +77,9 @@ def test_each_model_trains_at_its_sizes_with_labels_and_without(
     """Two updates of its own recipe, saved, loaded, sampled; what it cannot do is refused."""
     data = ("data=image_folder", f"data.root={class_folders}", f"data.size={size}", "metrics=none")
     overrides = [*TWO_STEPS, f"model={model}", *data]
-    switches = [o for o in fitting(config_of(*overrides)) if ".conditional=" in o]
-    wanted = [f"{switch.split('=')[0]}={str(labels == 'labelled').lower()}" for switch in switches]
-    overrides += [*fitting(config_of(*overrides)), *wanted]
+    fields = fitting(config_of(*overrides), width=8)
+    switches = [field.split("=")[0] for field in fields if ".conditional=" in field]
+    overrides += [*fields, *(f"{switch}={str(labels == 'labelled').lower()}" for switch in switches)]
     try:
         run = train_run("run", *overrides)
     except UserError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from fitting import fitting
+from fitting import fitted
 
 import adversaria
 from adversaria.cli.inprocess import compose
@@ -85,16 +85,27 @@ def test_weights_and_the_networks_themselves_stay(tmp_path: Path) -> None:
     assert torch._dynamo.config.recompile_limit == limit
 
 
+#: recipes whose networks are those of dcgan
+SAME_NETWORKS = {"wgan", "lsgan", "dragan"}
+#: and such that are made of the blocks of biggan_large, projection and stylegan2, which take their place by default
+SAME_BLOCKS = {"biggan", "sagan", "sngan", "stylegan2_cifar"}
+RECIPES = [
+    pytest.param(name, marks=pytest.mark.slow if name in SAME_BLOCKS else ())
+    for name in sorted({file.stem for file in (conf_dir() / "model").glob("*.yaml")} - {"dirac"} - SAME_NETWORKS)
+]
+
+
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("model", sorted({file.stem for file in (conf_dir() / "model").glob("*.yaml")} - {"dirac"}))
+@pytest.mark.parametrize("model", RECIPES)
 def test_every_recipe_compiles_as_a_whole(model: str) -> None:
     """Nothing is left to the interpreter, in the precision of GPUs, and gradients are those of the networks."""
-    given = (*SMALL[:2], "data.size=32", "data.channels=3", "metrics=none", f"model={model}")
-    system = build_experiment(compose(*given, *fitting(compose(*given), width=8))).system.train()
+    size = 32 if model.startswith("biggan") else 16
+    given = (*SMALL[:2], f"data.size={size}", "data.channels=3", "metrics=none", f"model={model}")
+    system = build_experiment(fitted(compose(*given), width=8)).system.train()
     plain = copy.deepcopy(system)
     labels = torch.arange(4) if system.conditional else None
     torch.manual_seed(0)
-    inputs = {name: torch.randn(4, 3, 32, 32) for name in system.forwards}
+    inputs = {name: torch.randn(4, 3, size, size) for name in system.forwards}
     inputs["generator"] = system.prior.draw(4)
     torch._dynamo.utils.counters.clear()
     with (
