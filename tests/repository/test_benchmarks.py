@@ -138,7 +138,11 @@ def test_ratios_are_medians_and_segments_whole_periods(benchmark_module: Callabl
 
 def test_what_differs_between_two_checkouts_is_named(benchmark_module: Callable[[str], Any]) -> None:
     compared = benchmark_module("equal").compared
-    old: dict[str, Any] = {"a": torch.tensor([1.0, float("nan")]), "rows": [{"loss": "0.5"}, {"loss": "nan"}], "none": None}
+    old: dict[str, Any] = {
+        "a": torch.tensor([1.0, float("nan")]),
+        "rows": [{"loss": "0.5"}, {"loss": "nan"}],
+        "none": None,
+    }
     assert str(compared(old, dict(old))) == "equal"
     assert str(compared([], {})) == ""
     renamed = compared(old, {"b": old["a"].clone(), "rows": old["rows"], "none": None})
