@@ -66,7 +66,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "wgan_gp": ("model=wgan_gp", *DIGITS, *RESIDUAL),
     "sngan": ("model=sngan", *DIGITS, *RESIDUAL),
     "acgan": ("model=acgan", *DIGITS, *RESIDUAL),
-    "projection": ("model=projection", *DIGITS, *RESIDUAL, "gradient_checkpointing=true"),
+    "projection": ("model=projection", *DIGITS, *RESIDUAL),
     "sagan": ("model=sagan", *DIGITS, *WIDTH),
     "biggan": (
         *("model=biggan_large", *DIGITS, *WIDTH, "data.size=32", "optim.n_critic=2"),

@@ -1,4 +1,4 @@
-"""What gradient checkpointing and accumulation save in memory and cost in time.
+"""What accumulation saves in memory and costs in time.
 
     python benchmarks/memory.py
     python benchmarks/memory.py --accelerator gpu --batch-size 128
@@ -8,7 +8,7 @@ gradients, that makes the fakes of all steps of D at once, and more of them woul
 processes of its own, the rows in turns, so that a machine whose speed drifts slows all. Peak memory is that of
 training: on a GPU what PyTorch had allocated, on a CPU the resident memory above what the process held before the first
 step, in a process of its own whose allocator returns what is free. Both it and the time of an update are given with
-their ratio to the first row. Checkpointing changes no number; accumulation lets BatchNorm see smaller batches.
+their ratio to the first row.
 """
 
 from __future__ import annotations
@@ -44,11 +44,8 @@ MODELS = {
 }
 ROWS = {
     "plain": (),
-    "gradient checkpointing": ("gradient_checkpointing=true",),
     "accumulate=2": ("optim.accumulate=2",),
     "accumulate=4": ("optim.accumulate=4",),
-    "checkpointing, accumulate=2": ("gradient_checkpointing=true", "optim.accumulate=2"),
-    "checkpointing, accumulate=4": ("gradient_checkpointing=true", "optim.accumulate=4"),
 }
 WARM_UP = 1
 #: glibc then returns freed tensors to the system; else resident memory would be that of its heap and its gaps

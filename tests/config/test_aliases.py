@@ -126,3 +126,24 @@ def test_config_files_may_have_old_names_of_groups(
     assert composed == {"new": {"x": {"kept": 1}, "y": {"weight": 4}, "z": {"weight": 6}}}
     composed = make_config("old=z", name="main", folder=tmp_path)
     assert composed == {"new": {"x": {"kept": 1}, "z": {"weight": 3}}}
+
+
+def test_keys_that_are_no_more_are_left_out_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(aliases, "DROPPED", {"thrift": False})
+    aliases._say_dropped.cache_clear()
+    assert up_to_date({"seed": 1, "thrift": False, "model": {"thrift": 2}}) == {"seed": 1, "model": {"thrift": 2}}
+    assert not caplog.messages  # it said nothing before, either
+    caplog.set_level("INFO", "adversaria")
+    assert up_to_date({"seed": 1, "thrift": True}) == {"seed": 1}
+    assert "thrift is no field any more and changes nothing; leave it out" in caplog.text
+    assert [typed_today(line) for line in ("thrift=true", "++thrift=true", "model.thrift=1")] == [
+        "++thrift=true",
+        "++thrift=true",
+        "model.thrift=1",
+    ]
+
+
+def test_gradient_checkpointing_is_read_and_left_out() -> None:
+    assert compose("gradient_checkpointing=true") == compose()

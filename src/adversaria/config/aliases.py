@@ -1,9 +1,9 @@
 """Old spellings of configs: what an earlier version wrote, and what was typed for it, goes on meaning what it meant.
 
-A module that moves gets a line in `MOVED`, a group or a key that is renamed one in `RENAMED`, and nothing else has to
-know: `up_to_date` reads whole configs (composed ones, run folders, checkpoints), `typed_today` an override, and
-`adversaria.config.files` a config file before Hydra composes it. What a name means is still decided by
-`adversaria.config.admission`, which sees the new name alone.
+A module that moves gets a line in `MOVED`, a group or a key that is renamed one in `RENAMED`, a key that goes one
+in `DROPPED`, and nothing else has to know: `up_to_date` reads whole configs (composed ones, run folders, checkpoints),
+`typed_today` an override, and `adversaria.config.files` a config file before Hydra composes it. What a name means is
+still decided by `adversaria.config.admission`, which sees the new name alone.
 """
 
 from __future__ import annotations
@@ -69,6 +69,9 @@ MOVED: Mapping[str, str] = {
 #: groups and dotted keys that are called otherwise now; a key brings along what is below it
 RENAMED: Mapping[str, str] = {}
 
+#: keys at the top that are no more and that changed no result: the value that said nothing
+DROPPED: Mapping[str, Any] = {"gradient_checkpointing": False}
+
 #: by their class, or by that of their extractor: the names under which ``conf/metrics`` puts the package's own metrics
 METRICS: Mapping[str, str] = {
     "adversaria.evaluation.metrics.ModeCoverage": "modes",
@@ -127,13 +130,18 @@ def up_to_date(config: Any) -> Any:
 
 
 def with_current_keys(config: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a config's mappings in which every group and key of `RENAMED` stands where it stands today."""
+    """A copy of a config's mappings in which every group and key of `RENAMED` stands where it stands today; without
+    those of `DROPPED`.
+    """
     for old, new in RENAMED.items():
         config, value = _without(config, old.split("."))
         if value is not _ABSENT:
             _say(old, new)
             config = merged(config, _nested(new.split("."), value))
-    return config
+    for key in DROPPED.keys() & config.keys():
+        if config[key] != DROPPED[key]:
+            _say_dropped(key)
+    return {key: value for key, value in config.items() if key not in DROPPED}
 
 
 def current_key(key: str) -> str:
@@ -184,7 +192,8 @@ def typed_today(override: str) -> str:
     """An override of a command line as it is written today; what is no override stays as it is.
 
     ``metrics.count=500`` is of the one metrics that there are, whose name only the whole config tells: it is added
-    beside them, as ``++metrics.count=500``, and `up_to_date` puts it where it belongs.
+    beside them, as ``++metrics.count=500``, and `up_to_date` puts it where it belongs. It also leaves out keys of
+    `DROPPED`, which are added in the same way.
     """
     match = _OVERRIDE.fullmatch(override)
     if match is None:
@@ -193,6 +202,8 @@ def typed_today(override: str) -> str:
     key = current_key(match["key"])
     names = key.split(".")
     if not sign and names[0] == "metrics" and len(names) > 1 and names[1] not in METRICS.values():
+        sign = "++"
+    if not sign and key in DROPPED:
         sign = "++"
     return f"{sign}{key}{'' if package is None else f'@{current_key(package)}'}{match['rest']}"
 
@@ -228,3 +239,9 @@ def _nested(path: Iterable[str], value: Any) -> Any:
 def _say(old: str, new: str) -> None:
     """Says once that a spelling is old."""
     log.info("%-10s %s is called %s now", "old name", shown(old), shown(new))
+
+
+@functools.cache
+def _say_dropped(key: str) -> None:
+    """Says once that a key is no more."""
+    log.info("%-10s %s is no field any more and changes nothing; leave it out", "old name", shown(key))

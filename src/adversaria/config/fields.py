@@ -33,7 +33,6 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
         "seed": Seed,
         "channels_last": bool,
         "compile": bool | Literal[COMPILE],
-        "gradient_checkpointing": bool,
         "sweep_dir": str | None,
     },
     "sample": {

@@ -34,7 +34,6 @@ MAY_CHANGE = (
     "callbacks.guard",
     "data.num_workers",
     "data.root",
-    "gradient_checkpointing",
 )
 #: what a start that was killed before it wrote its config may have left
 _BEFORE_CONFIG = (".lock", "overrides.txt", "environment.txt", "config.yaml")

@@ -29,7 +29,6 @@ from adversaria.data.module import DataModule
 from adversaria.evaluation import cost
 from adversaria.evaluation.protocol import Metrics
 from adversaria.health import Finding
-from adversaria.nn.layers.checkpointing import checkpoint_blocks
 from adversaria.runs.checkpoints import read_checkpoint
 from adversaria.runs.folder import Run
 from adversaria.systems.base import SteppedModule
@@ -90,11 +89,6 @@ def _build(config: Plain, data: DataModule | None, trust: Trust) -> Experiment:
     system = build_system(config, data.spec, trust)
     if config["channels_last"]:
         system.to(memory_format=torch.channels_last)
-    if config["gradient_checkpointing"] and not sum(map(checkpoint_blocks, system.networks.values())):
-        raise UserError(
-            "gradient_checkpointing=true finds no blocks or chains of layers in these networks, whose activations it "
-            "could compute again; set it to false"
-        )
     metrics = construct(config["metrics"] or {}, "metrics", trust, spec=data.spec)
     stored = {key: value for key, value in config.items() if key != "trust"}
     callbacks = construct(config["callbacks"], "callbacks", trust, metrics=metrics, config=stored, trust=trust)

@@ -131,7 +131,7 @@ class _Together:
     def __call__(self, network: nn.Module, arguments: Any) -> None:
         # Inside `parametrize.cached` a weight is computed once for many passes: the layers know when.
         if not parametrize._cache_enabled:
-            prepare([weight for weight in self.weights if weight[0].training])
+            _prepare([weight for weight in self.weights if weight[0].training])
 
     def forget(self, network: nn.Module, arguments: Any, output: Any) -> None:
         """Leaves nothing behind for a pass of another network that shares layers with this one."""
@@ -139,8 +139,8 @@ class _Together:
             weight[0].prepared = None
 
 
-def prepare(weights: Sequence[Weight]) -> list[Estimate]:
-    """Has those that are not prepared for their next forward pass iterate, together; the estimates of all."""
+def _prepare(weights: Sequence[Weight]) -> None:
+    """Has those that are not prepared for their next forward pass iterate, together."""
     by_count: dict[int, list[Weight]] = {}
     for weight in weights:
         if weight[0].prepared is None:
@@ -150,7 +150,6 @@ def prepare(weights: Sequence[Weight]) -> list[Estimate]:
             estimates = _iterate([(weight[0], weight.original) for weight in those], count)
         for weight, estimate in zip(those, estimates, strict=True):
             weight[0].prepared = estimate
-    return [weight[0].prepared for weight in weights]
 
 
 @torch.no_grad()
