@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from adversaria.core.errors import UserError
 from adversaria.core.modes import evaluating
 from adversaria.core.types import BLOCK, DataSpec
+from adversaria.modalities import Points
 from adversaria.nn.latents import Bernoulli, Latent, Sphere, TruncatedNormal, Uniform, prior_of
 from adversaria.nn.networks.mlp import MLPGenerator
 from adversaria.sampling.draw import Draw
@@ -76,7 +77,7 @@ def test_truncation_must_be_above_zero() -> None:
 
 
 def test_truncation_draws_a_prior_again_or_refuses_it() -> None:
-    network = MLPGenerator(spec=DataSpec((2,), None, (-2.0, 2.0), "points"), latent_dim=5)
+    network = MLPGenerator(spec=DataSpec((2,), None, Points((-2.0, 2.0))), latent_dim=5)
     network.latent = Uniform()
     z, _ = Draw(network, CPU, truncation=0.4).latents(0, 640)
     assert z.abs().max() <= 0.4
@@ -90,7 +91,7 @@ def test_truncation_draws_a_prior_again_or_refuses_it() -> None:
 
 @pytest.mark.parametrize(("name", "prior"), [("uniform", Uniform()), ("truncated_normal", TruncatedNormal(limit=2.0))])
 def test_the_chosen_distribution_reaches_the_generator(make_config: Any, name: str, prior: Latent) -> None:
-    spec = DataSpec((2,), None, (-2.0, 2.0), "points")
+    spec = DataSpec((2,), None, Points((-2.0, 2.0)))
     system = build_system(make_config("model=mlp", f"latent={name}"), spec)
     assert prior_of(system.sampler) == prior
     assert system.sampler.sample_latent(1000).abs().max() <= getattr(prior, "limit", 1.0)

@@ -11,12 +11,13 @@ from torch import nn
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
 from adversaria.health.layers import gradient_profile
+from adversaria.modalities import Image
 from adversaria.nn.layers import ACTIVATIONS
 from adversaria.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from adversaria.nn.networks.mlp import MLPDiscriminator, MLPGenerator
 from adversaria.nn.networks.residual_mlp import ResidualMLPDiscriminator, ResidualMLPGenerator
 
-GREY = DataSpec((1, 16, 16), None, (-1.0, 1.0), "image")
+GREY = DataSpec((1, 16, 16), None, Image())
 NETWORKS = [
     MLPGenerator, MLPDiscriminator, ResidualMLPGenerator, ResidualMLPDiscriminator, DCGANGenerator, DCGANDiscriminator,
 ]  # fmt: skip

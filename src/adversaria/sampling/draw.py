@@ -19,9 +19,6 @@ from adversaria.nn.latents import prior_of
 #: below it latents are drawn again hundreds of times
 LEAST_TRUNCATION = 0.01
 
-#: of a picture of latents: as many as a grid shows well, and as make a cloud of points
-COLUMNS = {"image": 10, "points": 100}
-
 
 class Draw:
     """Samples of a network by number: ``draw(start, stop)``.
@@ -137,7 +134,7 @@ def traverse(
     """
     if not hasattr(network, "traversals"):
         return {}
-    latents = network.traversals(COLUMNS[spec.modality], torch.Generator().manual_seed(seed))  # type: ignore[operator]
+    latents = network.traversals(spec.modality.columns, torch.Generator().manual_seed(seed))  # type: ignore[operator]
     pictures = {}
     for name, z in latents.items():
         rows, columns = z.shape[:2]
