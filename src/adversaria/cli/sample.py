@@ -124,7 +124,7 @@ def _check_picture(count: int, spec: DataSpec) -> None:
         others = [f"format={name}" for name, writer in spec.modality.writers.items() if not writer.together]
         raise UserError(
             f"count={count} samples of {'x'.join(map(str, spec.shape))} are too many for one picture; take "
-            f"{', '.join([*others, 'fewer'])}"
+            f"{' or '.join([*others, 'fewer'])}"
         )
 
 
