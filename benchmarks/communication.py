@@ -30,6 +30,7 @@ from tables import as_table
 from adversaria.cli.inprocess import compose
 from adversaria.core.types import DataSpec
 from adversaria.evaluation import cost
+from adversaria.modalities import Image
 from adversaria.systems.build import build_system
 
 FIGURE = Path(__file__).parent.parent / "docs" / "images" / "scale.png"
@@ -119,7 +120,7 @@ class Recipe:
 def recipe(name: str, overrides: tuple[str, ...], side: int) -> Recipe:
     """Builds the networks of a recipe and counts."""
     config = compose(*overrides, f"data.size={side}")
-    system: Any = build_system(config, DataSpec((3, side, side), 10, (-1.0, 1.0), "image"))
+    system: Any = build_system(config, DataSpec((3, side, side), 10, Image()))
     measured = cost.measure(system, system.sampler, torch.device("cpu"), latency=False)
     networks = {"generator": system.generator, "discriminator": system.discriminator}
     sizes = {name: sum(4 * p.numel() for p in net.parameters() if p.requires_grad) for name, net in networks.items()}

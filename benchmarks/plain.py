@@ -318,7 +318,7 @@ class Items(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         label = 0 if self.split.labels is None else int(self.split.labels[index])
         sample = self.split.samples[index]  # [H, W, C] uint8, or [D] float32
-        if self.spec.modality != "image":
+        if sample.ndim != 3:
             return torch.from_numpy(sample.copy()), label
         return self.transform(Image.fromarray(sample.squeeze(2) if sample.shape[2] == 1 else sample)), label
 

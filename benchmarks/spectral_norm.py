@@ -27,11 +27,12 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.nn.layers.spectral_norm import iterate_together, spectral_norm
 from adversaria.nn.networks.resnet import ResNetDiscriminator
 from adversaria.nn.networks.sndcgan import SNDCGANDiscriminator
 
-SPEC = DataSpec((3, 32, 32), None, (-1.0, 1.0), "image")
+SPEC = DataSpec((3, 32, 32), None, Image())
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"sndcgan": SNDCGANDiscriminator, "sngan": ResNetDiscriminator}
 SAMPLES = 128
 #: what computes nothing and does not say that it is a view

@@ -19,7 +19,7 @@ from adversaria.cli.app import plain
 from adversaria.config.build import construct
 from adversaria.config.plain import conf_dir
 from adversaria.data.module import DataModule
-from adversaria.modalities.pictures import picture
+from adversaria.modalities.pictures import show
 from adversaria.objectives.augment import ADA
 
 OUT = Path(__file__).parent / "images" / "ada.png"
@@ -40,13 +40,13 @@ def main() -> None:
     data.prepare()
     train = data.split("train")
     samples, _ = train.batch([(2 * k + 1) * len(train) // (2 * COLUMNS) for k in range(COLUMNS)])
-    images = data.spec.to_float(samples)
+    images = data.spec.modality.decode(samples)
 
     torch.manual_seed(SEED)
     figure, axes = plt.subplots(len(PROBABILITIES), figsize=(COLUMNS * 0.75 + 0.7, len(PROBABILITIES) * 0.76), dpi=100)
     for row, p in zip(axes, PROBABILITIES, strict=True):
         seen = ADA(spec=data.spec, target=None, p=p)(images)
-        row.imshow(picture(seen, data.spec, COLUMNS).permute(1, 2, 0).numpy(), interpolation="nearest")
+        row.imshow(show(seen, data.spec, COLUMNS).picture.permute(1, 2, 0).numpy(), interpolation="nearest")
         row.set(xticks=[], yticks=[])
         row.spines[:].set_visible(False)
         row.set_ylabel(f"p = {p:g}", rotation=0, ha="right", va="center", color=INK)

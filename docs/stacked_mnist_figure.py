@@ -17,7 +17,7 @@ from adversaria.core.types import DataSpec
 from adversaria.data.images.stacked import StackedMNIST
 from adversaria.evaluation.metrics.stacked_modes import name_modes
 from adversaria.features.classifier_extractor import committed
-from adversaria.modalities.pictures import picture
+from adversaria.modalities.pictures import show
 
 COUNT, BATCH = 5_000, 64
 SHOWN, COLUMNS = 27, 9
@@ -74,12 +74,13 @@ def draw(titles: dict[Path, str], target: Path) -> None:
 def of(sampler: adversaria.sampling.sampler.Sampler) -> Callable[[int, int], Tensor]:
     """The samples that `metrics=stacked_modes` scores, as it sees them."""
     draws = sampler.draw(seed=0)
-    return lambda start, stop: sampler.spec.to_uint8(draws(start, stop).samples)
+    return lambda start, stop: sampler.spec.modality.encode(draws(start, stop).samples)
 
 
 def show_samples(axes: Any, panel: Panel) -> None:
     """The first few samples."""
-    axes.imshow(picture(panel.samples(0, BATCH)[:SHOWN], panel.spec, COLUMNS).permute(1, 2, 0), interpolation="nearest")
+    picture = show(panel.samples(0, BATCH)[:SHOWN], panel.spec, COLUMNS).picture
+    axes.imshow(picture.permute(1, 2, 0), interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 

@@ -75,7 +75,7 @@ def test_points_are_a_picture_or_numbers(command: Command, runs: dict[str, Run],
     assert np.load(in_tmp / "p.npz")["points"].shape == (10, 2)
     code, _, err = command(sample, f"checkpoint={runs['points'].path}", "format=png")
     assert code == 2
-    assert "format=png is for images" in err
+    assert "format=png is none that this model's points are written in" in err
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import adversaria
-from adversaria.cli import sample, writers
+from adversaria.cli import sample
 from adversaria.core.errors import UserError
 
 STORED = Path(__file__).parents[1] / "stored" / "cgan"
@@ -129,7 +129,7 @@ def test_blocks_make_what_one_pass_makes(command: Command, named: str, in_tmp: P
     assert np.array_equal(arrays["images"], np.load(in_tmp / "256.npz")["images"])
     assert arrays["class_names"].tolist() == NAMES
     sampler = adversaria.load(named)
-    expected = sampler.spec.to_uint8(sampler.sample(20)).permute(0, 2, 3, 1).numpy()
+    expected = sampler.spec.modality.encode(sampler.sample(20)).permute(0, 2, 3, 1).numpy()
     assert np.array_equal(arrays["images"], expected)
 
 
@@ -155,11 +155,12 @@ def test_nothing_half_written_is_left(
 
 def test_what_could_not_be_written_is_refused_at_once(named: str, tmp_path: Path) -> None:
     spec = adversaria.load(named).spec
+    npz, grid = spec.modality.writers["npz"], spec.modality.writers["grid"]
     with pytest.raises(UserError, match=r"has .* GiB left"):
-        writers.check_room("npz", 10**15, spec, tmp_path / "x.npz")
-    with pytest.raises(UserError, match="too many for one picture"):
-        writers.check_room("grid", 10**7, spec, tmp_path / "x.png")
-    writers.check_room("grid", 10**4, spec, tmp_path / "not" / "there" / "x.png")
+        sample.check_room(npz, 10**15, spec, tmp_path / "x.npz")
+    with pytest.raises(UserError, match="too many for one picture; take format=png or format=npz or fewer"):
+        sample.check_room(grid, 10**7, spec, tmp_path / "x.png")
+    sample.check_room(grid, 10**4, spec, tmp_path / "not" / "there" / "x.png")
 
 
 @pytest.mark.parametrize("truncation", ["1e-9", "nan", "inf", "true", "-1", "0"])

@@ -14,11 +14,12 @@ from adversaria.config.admission import EVERYTHING, PLACES, Trust, kinds_of
 from adversaria.config.build import check, construct
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.systems.build import build_system
 from adversaria.systems.gan import GAN
 from adversaria.training.callbacks import EMA
 
-IMAGES = DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image")
+IMAGES = DataSpec((1, 16, 16), 10, Image())
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_decode_fills_the_value_range_and_keeps_channels_last(digits: Make):
     x, labels = data.decode(batch)
     assert (x.dtype, x.min().item(), x.max().item()) == (torch.float32, -1.0, 1.0)
     assert x.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(data.spec.to_uint8(x), batch.samples)
+    assert torch.equal(data.spec.modality.encode(x), batch.samples)
     assert labels is batch.labels
 
 
@@ -187,7 +187,7 @@ def test_mirror_flips_about_half_and_follows_the_seed(digits: Make):
     again, _ = data.decode(batch)
     assert torch.equal(x, again)
     assert x.is_contiguous(memory_format=torch.channels_last)
-    plain = data.spec.to_float(batch.samples)
+    plain = data.spec.modality.decode(batch.samples)
     as_is = (x == plain).flatten(1).all(1)
     flipped = (x == plain.flip(3)).flatten(1).all(1)
     assert (as_is | flipped).all()

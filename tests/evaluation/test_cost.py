@@ -12,13 +12,14 @@ from torch import nn
 
 from adversaria.core.types import DataSpec
 from adversaria.evaluation import cost
+from adversaria.modalities import Image, Points
 from adversaria.nn.latents import Normal
 from adversaria.nn.prior import Prior
 from adversaria.runs.folder import Run
 from adversaria.systems.build import build_system
 
-POINTS = DataSpec((2,), None, (-4.0, 4.0), "points")
-IMAGES = DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image")
+POINTS = DataSpec((2,), None, Points((-4.0, 4.0)))
+IMAGES = DataSpec((1, 16, 16), 10, Image())
 CPU = torch.device("cpu")
 MLP = ("model=mlp", "model.generator.width=8", "model.discriminator.width=8", "model.generator.latent_dim=4")
 

@@ -13,6 +13,7 @@ from PIL import Image
 from scipy import stats
 from torch import Tensor, nn
 
+from adversaria import modalities
 from adversaria.config.build import check, construct
 from adversaria.core.arrays import load_arrays, save_arrays
 from adversaria.core.errors import UserError
@@ -57,7 +58,9 @@ class Arrays(DataModule):
 
     def load(self) -> Loaded:
         splits = {name: Split(array, None) for name, array in self.arrays.items()}
-        return Loaded(DataSpec((1, 32, 32), None, (-1, 1), "image"), splits, {name: {"split": name} for name in splits})
+        return Loaded(
+            DataSpec((1, 32, 32), None, modalities.Image()), splits, {name: {"split": name} for name in splits}
+        )
 
 
 def stored(split: Split, rows: slice | np.ndarray = slice(None)) -> Tensor:
@@ -80,7 +83,7 @@ def test_copies_are_found_and_test_images_are_not(
 ) -> None:
     metric, picture = measure(tmp_path), tmp_path / "p.png"
     copies = stored(digits.split("train"))
-    noisy = digits.spec.to_float(copies) + 0.02 * torch.randn(copies.shape)
+    noisy = digits.spec.modality.decode(copies) + 0.02 * torch.randn(copies.shape)
     scores = {
         name: metric.evaluate(repeat(images), digits, classifier, CPU, picture)
         for name, images in (("copies", copies), ("noisy", noisy), ("test", stored(digits.split("test"))))
@@ -104,7 +107,7 @@ def test_noisy_and_shifted_copies_are_found_in_mnist(shared_data: Path, tmp_path
     extractor = ClassifierExtractor(weights="mnist")
     extractor.load(data, CPU, tmp_path)
     metric, extractor = measure(tmp_path, count=300), extractor.eval()
-    copies = data.spec.to_float(stored(data.split("train"), slice(0, 300)))
+    copies = data.spec.modality.decode(stored(data.split("train"), slice(0, 300)))
     unseen = images[2000:2300]
     scores = {
         name: metric.evaluate(repeat(samples), data, extractor, CPU, tmp_path / "p.png")
@@ -299,7 +302,7 @@ def test_features_that_half_precision_cannot_hold_are_refused(scale: float, digi
 
 
 def test_what_cannot_be_measured_is_refused(digits: Digits, tmp_path: Path) -> None:
-    broken = digits.spec.to_float(stored(digits.split("test"))).clone()
+    broken = digits.spec.modality.decode(stored(digits.split("test"))).clone()
     broken[5] = math.nan
     with pytest.raises(UserError, match="not finite"):
         measure(tmp_path).evaluate(repeat(broken), digits, Pixels(), CPU, tmp_path / "p.png")

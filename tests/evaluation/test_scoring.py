@@ -59,7 +59,7 @@ def test_a_generator_of_ones_own_scores_as_its_images(reals: Path, tmp_path: Pat
 
     drawn = Draw(network.eval(), torch.device("cpu"), LatentInputs(Prior.of(network)))(0, 64).samples
     spec = images_at(str(reals), key="reference").spec
-    np.savez(tmp_path / "fakes.npz", images=spec.to_uint8(drawn.detach()).numpy())
+    np.savez(tmp_path / "fakes.npz", images=spec.modality.encode(drawn.detach()).numpy())
     assert adversaria.evaluate(tmp_path / "fakes.npz", reals, metrics=metrics())[0] == scores
 
 

@@ -22,6 +22,7 @@ from adversaria.evaluation import usefulness as module
 from adversaria.evaluation.usefulness import Usefulness, stratified
 from adversaria.features.classifier import to_arrays
 from adversaria.features.classifier_training import Recipe, TrainingProgress, accuracy, train_on_mixture
+from adversaria.modalities import Image, Points
 
 CPU = torch.device("cpu")
 
@@ -204,7 +205,7 @@ def test_random_state_and_fingerprint(make_digits: Callable[..., Digits]) -> Non
 
 def test_what_cannot_be_measured_is_refused(make_digits: Callable[..., Digits], digits: Digits) -> None:
     metric = Usefulness()
-    for spec in (DataSpec((1, 8, 8), None, (-1, 1), "image"), DataSpec((2,), 8, (-1, 1), "points")):
+    for spec in (DataSpec((1, 8, 8), None, Image()), DataSpec((2,), 8, Points())):
         with pytest.raises(UserError, match=r"two classes, which data=mine is not"):
             metric.check(SimpleNamespace(name="mine", spec=spec))
     data = make_digits()

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from adversaria import modalities
 from adversaria.core.arrays import BadFile, content_hash, load_arrays
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
@@ -196,13 +197,13 @@ def test_other_data_train_their_own_once(
 
 @pytest.mark.parametrize("num_classes", [None, 1])
 def test_data_without_classes_are_refused(num_classes: int | None, device: torch.device, tmp_path: Path) -> None:
-    data = SimpleNamespace(name="mine", spec=DataSpec((3, 32, 32), num_classes, (-1, 1), "image"))
+    data = SimpleNamespace(name="mine", spec=DataSpec((3, 32, 32), num_classes, modalities.Image()))
     with pytest.raises(UserError, match=r"data=mine .*metrics=inception"):
         ClassifierExtractor().load(data, device, tmp_path)
 
 
 def test_named_weights_serve_images_without_labels(device: torch.device, tmp_path: Path) -> None:
-    unlabelled: Any = SimpleNamespace(name="mine", spec=DataSpec((1, 28, 28), None, (-1, 1), "image"))
+    unlabelled: Any = SimpleNamespace(name="mine", spec=DataSpec((1, 28, 28), None, modalities.Image()))
     extractor = ClassifierExtractor(weights="mnist")
     extractor.load(unlabelled, device, tmp_path)
     assert not extractor.classifies_data  # its classes are not those of the data
@@ -219,6 +220,6 @@ def test_named_weights_serve_images_without_labels(device: torch.device, tmp_pat
 )
 def test_weights_that_do_not_suit_get_a_sentence(weights: str, words: str, device: torch.device, in_tmp: Path) -> None:
     Path("damaged.npz").write_bytes(b"x")
-    unlabelled: Any = SimpleNamespace(name="mine", spec=DataSpec((1, 28, 28), None, (-1, 1), "image"))
+    unlabelled: Any = SimpleNamespace(name="mine", spec=DataSpec((1, 28, 28), None, modalities.Image()))
     with pytest.raises(UserError, match=words):
         ClassifierExtractor(weights=weights).load(unlabelled, device, in_tmp)

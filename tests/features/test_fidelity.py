@@ -23,6 +23,7 @@ from adversaria.core.types import DataSpec
 from adversaria.features import CLIPExtractor, DINOv2Extractor, InceptionExtractor, VGG16Extractor
 from adversaria.features.extractor import Extractor
 from adversaria.features.fidelity import FidelityExtractor
+from adversaria.modalities import Image
 
 EXTRACTORS = [InceptionExtractor, VGG16Extractor, CLIPExtractor, DINOv2Extractor]
 GREY = torch.randint(256, (2, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte()
@@ -30,7 +31,7 @@ every = pytest.mark.parametrize("kind", EXTRACTORS, ids=lambda kind: kind.name)
 
 
 def load(extractor: FidelityExtractor, channels: int = 1) -> FidelityExtractor:
-    spec = DataSpec((channels, 8, 8), None, (-1, 1), "image")
+    spec = DataSpec((channels, 8, 8), None, Image())
     data: Any = SimpleNamespace(name="mine", spec=spec)
     extractor.load(data, torch.device("cpu"), Path("unused"))
     return extractor

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from adversaria.core.types import DataSpec
 from adversaria.health import Probe
 from adversaria.health.probe import distances, overfitting, random_features, signals
+from adversaria.modalities import Image, Points
 from adversaria.objectives.logits import logit_summary
 from adversaria.objectives.losses import AdversarialLoss
 from adversaria.training.experiment import build_experiment
 
-IMAGES = DataSpec((1, 16, 16), None, (-1.0, 1.0), "image")
-POINTS = DataSpec((2,), None, (-1.0, 1.0), "points")
+IMAGES = DataSpec((1, 16, 16), None, Image())
+POINTS = DataSpec((2,), None, Points())
 REAL, FAKE = torch.tensor([-3.0, 0.2, 1.5, 4.0]), torch.tensor([-5.0, -0.5, 0.4, 2.0])
 
 
@@ -202,7 +203,7 @@ def test_held_out_reals_are_of_the_test_split() -> None:
     probe = Probe(data, count=20, seed=3, device=torch.device("cpu"), dtype=torch.float32)
 
     def rows(split: Any, among: Tensor) -> int:
-        samples = data.spec.to_float(data.split(split).batch(range(len(data.split(split)))).samples)
+        samples = data.spec.modality.decode(data.split(split).batch(range(len(data.split(split)))).samples)
         return sum(bool((samples == row).flatten(1).all(1).any()) for row in among)
 
     assert probe.held_out is not None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.nn.networks.biggan import DISCRIMINATOR_WIDTHS, LAST_SIDE, BigGANDiscriminator, BigGANGenerator
 
 INIT = {"N02": "normal", "ortho": "orthogonal", "xavier": "xavier", "glorot": "xavier"}
@@ -30,7 +31,7 @@ def networks(record: Record) -> tuple[nn.Module, nn.Module]:
     """What a config leaves out is the default of the reference's constructors."""
     config, tensors = record.config, record.tensors
     channels, size = tensors["images"].shape[1:3]
-    spec = DataSpec((channels, size, size), len(tensors["d.embed.weight"]), (-1.0, 1.0), "image")
+    spec = DataSpec((channels, size, size), len(tensors["d.embed.weight"]), Image())
     shared = config.get("G_shared", True)
     latent_dim = config.get("dim_z", 128)
     generator = BigGANGenerator(

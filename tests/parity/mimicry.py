@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.nn.networks.resnet import ResNetDiscriminator, ResNetGenerator
 
 IN_BLOCKS = {"c1": "conv1", "c2": "conv2", "c_sc": "shortcut", "b1": "norm1", "b2": "norm2"}
@@ -22,7 +23,7 @@ FIRST_BLOCK = {ResNetGenerator: 2, ResNetDiscriminator: 1}
 def networks(record: Record) -> tuple[nn.Module, nn.Module]:
     config, g, d = record.config, record.state("g"), record.state("d")
     classes = config.get("num_classes")
-    spec = DataSpec(tuple(record.tensors["x"].shape[1:]), classes, (-1.0, 1.0), "image")
+    spec = DataSpec(tuple(record.tensors["x"].shape[1:]), classes, Image())
     conditional = "labels" in record.tensors
     return (
         ResNetGenerator(

@@ -15,6 +15,7 @@ from parity.record import Record
 from torch import Tensor, nn
 
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.nn.networks.r3gan import Block, Downsample, R3GANDiscriminator, R3GANGenerator, Upsample
 
 EMBEDDING = "EmbeddingLayer.weight"
@@ -48,7 +49,7 @@ def networks(record: Record) -> tuple[nn.Module, nn.Module]:
     if EMBEDDING in g_state:
         g_sizes["label_dim"], classes = g_state[EMBEDDING].shape
         d_sizes["label_dim"] = len(d_state[EMBEDDING])
-    spec = DataSpec(tuple(tensors["images"].shape[1:]), classes, (-1.0, 1.0), "image")
+    spec = DataSpec(tuple(tensors["images"].shape[1:]), classes, Image())
     conditional = classes is not None
     return (
         R3GANGenerator(spec=spec, latent_dim=tensors["z"].shape[1], conditional=conditional, **g_sizes),

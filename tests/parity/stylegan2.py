@@ -10,6 +10,7 @@ from parity.record import Record
 from torch import Tensor, nn
 
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.nn.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
 ARCHITECTURES = {"resnet": "residual", "orig": "plain", "skip": "skip"}
@@ -19,7 +20,7 @@ def networks(record: Record) -> tuple[nn.Module, nn.Module]:
     """Sizes come from the weights where these tell them."""
     config, g, d = record.config, record.state("g"), record.state("d")
     size, classes = config["img_resolution"], config.get("c_dim") or None
-    spec = DataSpec((len(g[f"synthesis.b{size}.torgb.weight"]), size, size), classes, (-1.0, 1.0), "image")
+    spec = DataSpec((len(g[f"synthesis.b{size}.torgb.weight"]), size, size), classes, Image())
     width = len(d["b4.conv.weight"])
     shared = {key: config[key] for key in ("channel_base", "channel_max")} | {"conditional": classes is not None}
     generator = StyleGAN2Generator(

@@ -87,7 +87,7 @@ def test_each_means_alone_trains_on_the_same_data(plain: Any) -> None:
     spec = experiment.data.spec
     item, label = plain.Items(experiment.data)[5]
     split = experiment.data.split("train")
-    assert torch.allclose(item, spec.to_float(split.batch([5]).samples)[0], atol=1e-6)
+    assert torch.allclose(item, spec.modality.decode(split.batch([5]).samples)[0], atol=1e-6)
     assert label == split.labels[5]
     for means in (plain.Means(), *(plain.Means(**{name: True}) for name in ("channels_last", "joint", "foreach"))):
         loop = plain.Loop(experiment, CPU, means, workers=0)

@@ -19,7 +19,7 @@ RUNS = ("dcgan", "cgan", "sngan")
 
 def drawn(run):
     sampler = adversaria.load(run)
-    return sampler.spec.to_uint8(sampler.sample(16, seed=5)).permute(0, 2, 3, 1).numpy()
+    return sampler.spec.modality.encode(sampler.sample(16, seed=5)).permute(0, 2, 3, 1).numpy()
 
 
 def assert_like(images, record):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from adversaria.core.errors import UserError
 from adversaria.core.modes import evaluating
 from adversaria.core.types import BLOCK, DataSpec
+from adversaria.modalities import Image, Points
 from adversaria.nn.inputs import LatentInputs
 from adversaria.nn.latents import Bernoulli, Latent, Sphere, TruncatedNormal, Uniform
 from adversaria.nn.prior import Prior
@@ -92,7 +93,7 @@ def test_truncation_draws_a_prior_again_or_refuses_it() -> None:
 
 @pytest.mark.parametrize("model", ["mlp", "vae"])
 def test_a_system_has_the_inputs_of_its_sampler(make_config: Any, model: str) -> None:
-    spec = DataSpec((1, 16, 16), None, (-1.0, 1.0), "image")
+    spec = DataSpec((1, 16, 16), None, Image())
     system = build_system(make_config(f"model={model}", "model.generator.width=8"), spec)
     z, labels = system.inputs(seed=3, truncation=0.5)(10, 20)
     assert labels is None
@@ -104,7 +105,7 @@ def test_a_system_has_the_inputs_of_its_sampler(make_config: Any, model: str) ->
     ("name", "distribution"), [("uniform", Uniform()), ("truncated_normal", TruncatedNormal(limit=2.0))]
 )
 def test_the_chosen_distribution_reaches_the_generator(make_config: Any, name: str, distribution: Latent) -> None:
-    spec = DataSpec((2,), None, (-2.0, 2.0), "points")
+    spec = DataSpec((2,), None, Points((-2.0, 2.0)))
     system = build_system(make_config("model=mlp", f"latent={name}"), spec)
     assert system.prior.distribution == distribution
     assert system.prior.draw(1000).abs().max() <= getattr(distribution, "limit", 1.0)

@@ -11,6 +11,7 @@ from torch import nn
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
 from adversaria.health.layers import gradient_profile
+from adversaria.modalities import Image
 from adversaria.nn.layers import ACTIVATIONS
 from adversaria.nn.network import Generator
 from adversaria.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -18,7 +19,7 @@ from adversaria.nn.networks.mlp import MLPDiscriminator, MLPGenerator
 from adversaria.nn.networks.residual_mlp import ResidualMLPDiscriminator, ResidualMLPGenerator
 from adversaria.nn.prior import Prior
 
-GREY = DataSpec((1, 16, 16), None, (-1.0, 1.0), "image")
+GREY = DataSpec((1, 16, 16), None, Image())
 NETWORKS = [
     MLPGenerator, MLPDiscriminator, ResidualMLPGenerator, ResidualMLPDiscriminator, DCGANGenerator, DCGANDiscriminator,
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from lightning import Trainer
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec, Step
 from adversaria.data.module import DataModule
+from adversaria.modalities import Image, Points
 from adversaria.objectives.terms import R1
 from adversaria.runs.folder import Run
 from adversaria.systems.build import build_system
@@ -79,7 +80,7 @@ def test_joint_and_separate_discriminator_pass_are_equal(
 def test_batchnorm_forbids_the_joint_pass(make_config: Callable[..., Any]) -> None:
     def joint(*overrides: str) -> bool:
         config = make_config("model=dcgan", *overrides)
-        return build_system(config, DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image")).joint_pass
+        return build_system(config, DataSpec((1, 16, 16), 10, Image())).joint_pass
 
     assert not joint()
     assert joint("discriminator=sndcgan")
@@ -181,7 +182,7 @@ def test_parts_may_refuse_each_other(make_config: Callable[..., Any], monkeypatc
 
     monkeypatch.setattr(R1, "check", check, raising=False)
     with pytest.raises(UserError, match="cannot go with MLPDiscriminator"):
-        build_system(make_config(*POINTS, "penalty=r1"), DataSpec((2,), None, (-1.0, 1.0), "points"))
+        build_system(make_config(*POINTS, "penalty=r1"), DataSpec((2,), None, Points()))
 
 
 def test_an_adaptive_augmentation_sees_progress_and_real_logits(
@@ -263,7 +264,7 @@ def test_gradient_norms_are_clipped(make_config: Callable[..., Any], one_update:
 
 def test_conditional_networks_must_agree(make_config: Callable[..., Any]) -> None:
     with pytest.raises(UserError, match=r"conditional.* differ"):
-        build_system(make_config("model.generator.conditional=true"), DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image"))
+        build_system(make_config("model.generator.conditional=true"), DataSpec((1, 16, 16), 10, Image()))
 
 
 def test_ranks_and_steps_draw_different_latents() -> None:
@@ -280,7 +281,7 @@ def test_ranks_and_steps_draw_different_latents() -> None:
 
 
 def test_labels_of_fakes_occur_as_often_as_those_of_reals(make_config: Callable[..., Any]) -> None:
-    system: Any = build_system(make_config("model=cgan"), DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image"))
+    system: Any = build_system(make_config("model=cgan"), DataSpec((1, 16, 16), 10, Image()))
     reals = torch.tensor([7] * 900 + [2] * 100)
     _, labels = system._draw(20_000, reals)
     assert set(labels.tolist()) == {2, 7}
@@ -289,7 +290,7 @@ def test_labels_of_fakes_occur_as_often_as_those_of_reals(make_config: Callable[
 
 def test_pairs_that_a_relativistic_loss_compares_are_of_one_class(make_config: Callable[..., Any]) -> None:
     config = make_config("model=cgan", "loss=relativistic_pairing")
-    system: Any = build_system(config, DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image"))
+    system: Any = build_system(config, DataSpec((1, 16, 16), 10, Image()))
     labels = torch.arange(8)
     assert torch.equal(system._draw(8, labels)[1], labels)
     assert torch.equal(system._draw(3, labels)[1], labels[-3:])
@@ -353,7 +354,7 @@ def test_decoded_reals_reach_the_system(make_config: Callable[..., Any]) -> None
     assert first.min() >= -1
     assert first.max() <= 1
     assert labels is not None
-    assert not torch.equal(first, experiment.system.spec.to_float(batch.samples))
+    assert not torch.equal(first, experiment.system.spec.modality.decode(batch.samples))
 
 
 def test_parts_cut_every_tensor_alike() -> None:

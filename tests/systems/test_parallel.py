@@ -14,6 +14,7 @@ from torch import nn
 from adversaria.core.errors import UserError
 from adversaria.core.ranks import largest_of_ranks
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.nn.layers import ConditionalBatchNorm2d
 from adversaria.nn.networks.dcgan import DCGANDiscriminator
 from adversaria.systems.parallel import average_gradients, broadcast
@@ -71,7 +72,7 @@ def test_a_process_alone_has_the_largest_value() -> None:
 
 def test_synchronised_batch_norm_takes_the_place_of_ours() -> None:
     """What Lightning's ``sync_batchnorm`` does: state, outputs in evaluation and the class-conditional gain stay."""
-    spec = DataSpec((3, 32, 32), 10, (-1.0, 1.0), "image")
+    spec = DataSpec((3, 32, 32), 10, Image())
     for network, inputs in (
         (DCGANDiscriminator(spec=spec, width=8), (torch.randn(2, 3, 32, 32),)),
         (nn.Sequential(ConditionalBatchNorm2d(4, 10)), (torch.randn(2, 4, 3, 3), torch.tensor([1, 2]))),

@@ -12,10 +12,11 @@ from torch.distributions import Normal, kl_divergence
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import Batch, DataSpec
+from adversaria.modalities import Image, Points
 from adversaria.runs.folder import Run
 from adversaria.systems.build import build_system
 
-IMAGES = DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image")
+IMAGES = DataSpec((1, 16, 16), 10, Image())
 SMALL = ("model=vae", "model.generator.width=8", "model.encoder.width=8", "model.generator.latent_dim=4")
 
 
@@ -81,4 +82,4 @@ def test_what_a_vae_has_no_place_for(make_config: Callable[..., Any], override: 
 
 def test_images_only(make_config: Callable[..., Any]) -> None:
     with pytest.raises(UserError, match=r"model\.encoder|dcgan"):
-        build_system(make_config(*SMALL, "generator=mlp"), DataSpec((2,), None, (-1.0, 1.0), "points"))
+        build_system(make_config(*SMALL, "generator=mlp"), DataSpec((2,), None, Points()))

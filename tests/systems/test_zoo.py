@@ -15,11 +15,12 @@ import adversaria
 from adversaria.config.plain import conf_dir
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.runs.folder import Run
 from adversaria.systems.build import build_system
 
-CIFAR10 = DataSpec((3, 32, 32), 10, (-1.0, 1.0), "image")
-MNIST = DataSpec((1, 32, 32), 10, (-1.0, 1.0), "image")
+CIFAR10 = DataSpec((3, 32, 32), 10, Image())
+MNIST = DataSpec((1, 32, 32), 10, Image())
 CONDITIONAL = ("model.generator.conditional=true", "model.discriminator.conditional=true")
 
 #: trainable parameters of G and D at 32x32x3 with 10 classes, from the public reference of each

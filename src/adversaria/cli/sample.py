@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +19,14 @@ from adversaria.core.text import as_file_name, shown
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from adversaria.cli.writers import Drawn
+    from adversaria.core.modality import Drawn, Writer
+    from adversaria.core.types import DataSpec
     from adversaria.sampling.sampler import Sampler
 
 log = logging.getLogger("adversaria")
 
-_FORMATS = ("grid", "png", "npz")
+#: numbers in the samples of a picture, beyond which no viewer opens it
+_LARGEST_PICTURE = 2**27
 #: a grid has a column for each class if there are no more
 _MOST_COLUMNS = 12
 
@@ -35,7 +39,6 @@ def main() -> int:
 def job(config: Plain) -> int:
     """Loads the sampler, draws, writes."""
     _check(config)
-    from adversaria.cli.writers import WRITERS, check_room
     from adversaria.runs.folder import find_checkpoint, results_folder
     from adversaria.sampling.sampler import load
 
@@ -43,13 +46,13 @@ def job(config: Plain) -> int:
     folder = results_folder(checkpoint)
     log.info("%-10s %s", "run", shown(folder))
     sampler = load(checkpoint, raw=config["raw"], trust=config["trust"])
+    writer = _writer(sampler.spec, config["format"])
     if config["standing"] is not None:
         sampler.use_standing_statistics(config["standing"], seed=config["seed"], truncation=config["truncation"])
-    writer = WRITERS[config["format"]]
     name = f"{default_name(checkpoint, sampler, config)}{writer.suffix}"
     out = Path(config["out"] or folder / "generated" / name).expanduser()
-    drawn = _drawn(sampler, config, out)
-    check_room(config["format"], drawn.count, drawn.spec, out)
+    drawn = _drawn(sampler, config)
+    check_room(writer, drawn.count, sampler.spec, out)
     out.parent.mkdir(parents=True, exist_ok=True)
     writer.write(drawn, out)
     updates = sampler.generator_updates
@@ -76,9 +79,58 @@ def default_name(checkpoint: Path, sampler: Sampler, config: Plain) -> str:
     return name if name == "_".join(parts) and len(name) <= 120 else f"{name[:110]}_{exact}"
 
 
-def _drawn(sampler: Sampler, config: Plain, out: Path) -> Drawn:
+def _writer(spec: DataSpec, form: str | None) -> Writer:
+    """The format that is called ``form``, or the first of the modality's.
+
+    Raises:
+        UserError: its samples cannot be written so.
+    """
+    writers = spec.modality.writers
+    chosen = next(iter(writers)) if form is None else form
+    if chosen not in writers:
+        raise UserError(
+            f"format={shown(chosen)} is none that this model's {spec.modality.noun} are written in"
+            f"{near(chosen, writers)}; choices are {', '.join(writers)}"
+        )
+    return writers[chosen]
+
+
+def check_room(writer: Writer, count: int, spec: DataSpec, out: Path) -> None:
+    """Refuses what could not be written, before anything is drawn.
+
+    Args:
+        writer: the format.
+        count: of the samples.
+        spec: of them.
+        out: the file or folder.
+
+    Raises:
+        UserError: the picture would be too large, or the disk has no room.
+    """
+    if writer.together:
+        _check_picture(count, spec)
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+    needed, free = count * spec.stored_sample.nbytes, shutil.disk_usage(there).free
+    if needed > free:
+        raise UserError(
+            f"count={count} samples take up to {needed / 2**30:,.1f} GiB, and {shown(there)} has {free / 2**30:,.1f}"
+            " GiB left; give a smaller count or another out"
+        )
+
+
+def _check_picture(count: int, spec: DataSpec) -> None:
+    """Refuses more samples than a picture, or the memory at once, has room for."""
+    if count * math.prod(spec.shape) > _LARGEST_PICTURE:
+        others = [f"format={name}" for name, writer in spec.modality.writers.items() if not writer.together]
+        raise UserError(
+            f"count={count} samples of {'x'.join(map(str, spec.shape))} are too many for one picture; take "
+            f"{' or '.join([*others, 'fewer'])}"
+        )
+
+
+def _drawn(sampler: Sampler, config: Plain) -> Drawn:
     """What is to be drawn, as an iterator over blocks: nothing is drawn yet but pictures of a bounded size."""
-    from adversaria.cli.writers import Drawn, check_room
+    from adversaria.core.modality import Drawn
 
     options: dict[str, Any] = {key: config[key] for key in ("seed", "labels")}
     turns, spec, count = sampler.labels(config["labels"]), sampler.spec, config["count"]
@@ -88,19 +140,19 @@ def _drawn(sampler: Sampler, config: Plain, out: Path) -> Drawn:
             samples, columns = rows.flatten(0, 1), rows.shape[1]
         else:
             columns = config["interpolate"]
-            check_room("grid", count * columns, spec, out)  # all of it is drawn at once
+            _check_picture(count * columns, spec)  # all of it is drawn at once
             samples = sampler.interpolate(count, columns, truncation=config["truncation"], **options)
         labels = None if turns is None else [turns[i // columns % len(turns)] for i in range(len(samples))]
-        return Drawn(len(samples), iter([samples]), labels, spec, columns)
+        return Drawn(len(samples), [spec.modality.encode(samples)], labels, spec.class_names, columns)
     labels = None if turns is None else [turns[i % len(turns)] for i in range(count)] if count < 2**24 else turns
     across, captions = None, None
     if turns is not None and len(turns) <= min(count, _MOST_COLUMNS) and spec.class_names:
         across, captions = len(turns), [sampler.class_name(label) or str(label) for label in turns]
-    return Drawn(count, _blocks(sampler, config), labels, spec, across, captions)
+    return Drawn(count, _blocks(sampler, config), labels, spec.class_names, across, captions)
 
 
 def _blocks(sampler: Sampler, config: Plain) -> Iterator[Tensor]:
-    """The samples in their order, with a bar that shows how far they are."""
+    """The samples in their order, as they are stored, with a bar that shows how far they are."""
     from tqdm import tqdm
 
     draw = sampler.draw(seed=config["seed"], labels=config["labels"], truncation=config["truncation"])
@@ -108,7 +160,7 @@ def _blocks(sampler: Sampler, config: Plain) -> Iterator[Tensor]:
     with tqdm(total=count, unit="sample", disable=None, leave=False) as bar:
         for start in range(0, count, size):
             block = draw(start, min(count, start + size)).samples.float().cpu()
-            yield block
+            yield sampler.spec.modality.encode(block)
             bar.update(len(block))
 
 
@@ -120,6 +172,3 @@ def _check(config: Plain) -> None:
             raise UserError(
                 f"traverse={shown(config['traverse'])} and {key}={config[key]} are two pictures; choose one"
             )
-    if config["format"] not in _FORMATS:
-        hint = near(config["format"], _FORMATS)
-        raise UserError(f"format={shown(config['format'])} does not exist{hint}; choices are {', '.join(_FORMATS)}")

@@ -63,6 +63,7 @@ _DETECTOR = Kind("a detector", "adversaria.health.Detector", ("adversaria.health
 _SCHEDULE = Kind("a schedule", "adversaria.systems.optim.Schedule", ("adversaria.systems.optim",))
 _RAMP = Kind("a ramp", "collections.abc.Callable", ("adversaria.core.schedules",), own=True)
 _LATENT = Kind("a distribution of latents", "adversaria.nn.latents.Latent", ("adversaria.nn.latents",), own=True)
+_MODALITY = Kind("a modality", "adversaria.core.modality.Modality", ("adversaria.modalities",), own=True)
 _STRATEGY = Kind(
     "a strategy",
     "lightning.pytorch.strategies.Strategy",
@@ -78,19 +79,11 @@ NESTED = (
     _SCHEDULE,
     _RAMP,
     _LATENT,
-    Kind(
-        "a loss of D",
-        "adversaria.objectives.losses.DiscriminatorLoss",
-        ("adversaria.objectives.losses",),
-        own=True,
-        functions=True,
-    ),
-    Kind(
-        "a loss of G",
-        "adversaria.objectives.losses.GeneratorLoss",
-        ("adversaria.objectives.losses",),
-        own=True,
-        functions=True,
+    _MODALITY,
+    *(
+        Kind(words, f"{room}.{name}", (room,), own=True, functions=True)
+        for room in ("adversaria.objectives.losses",)
+        for words, name in (("a loss of D", "DiscriminatorLoss"), ("a loss of G", "GeneratorLoss"))
     ),
     Kind("an extractor", "adversaria.features.extractor.Extractor", ("adversaria.features",), own=True),
     Kind("centres of modes", "torch.Tensor", ("adversaria.data.synthetic.points",), functions=True),
@@ -146,6 +139,7 @@ PLACES: Mapping[str, Place] = {
     "augment": _place("an augmentation", "torch.nn.Module", ["adversaria.objectives.augment"], "spec", own=True),
     "optim": _place("settings of optimizers", "adversaria.systems.optim.Optim", ["adversaria.systems.optim"], "spec"),
     "optim.schedule": Place((_SCHEDULE,)),
+    "spec.modality": Place((_MODALITY,)),  # of a checkpoint
     "data": _place("a data set", "adversaria.data.module.DataModule", ["adversaria.data"], own=True),
     "metrics": _place(
         "metrics", "adversaria.evaluation.protocol.Metrics", ["adversaria.evaluation.metrics"], "spec", True, own=True

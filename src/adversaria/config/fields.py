@@ -39,7 +39,7 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
         "checkpoint": str,
         "count": Count,
         "seed": Seed,
-        "format": str,
+        "format": str | None,
         "labels": Class | str | list[Class | str] | None,
         "interpolate": Annotated[int, Between(2, 10_000)] | None,
         "traverse": str | None,

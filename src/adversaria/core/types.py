@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from adversaria.core.errors import UserError
+from adversaria.core.modality import Modality
 from adversaria.core.schedules import Progress, Ramp
 from adversaria.core.text import shown
 
-Modality = Literal["image", "points"]
 #: more than any labelled data set has
 MOST_CLASSES = 2**20
 Network = Literal["discriminator", "generator"]
@@ -27,79 +28,86 @@ class DataSpec:
     """What the networks must know of the data; it flows from the data to them in Python.
 
     Attributes:
-        shape: of one sample, ``(C, H, W)`` for images, ``(D,)`` for points.
+        shape: of one sample as the networks see it: ``(D,)`` is a vector, ``(C, L)`` a sequence, ``(C, H, W)`` a map.
         num_classes: how many classes are labelled; None without labels.
-        value_range: smallest and largest value of a sample as the networks see it.
-        modality: ``"image"`` or ``"points"``.
+        modality: what a sample is.
         class_names: of the classes, in the order of the labels; None without labels, and for a model that was trained
             before names were kept.
+
+    Raises:
+        UserError: the modality is not an object derived from `Modality`.
     """
 
     shape: tuple[int, ...]
     num_classes: int | None
-    value_range: tuple[float, float]
     modality: Modality
     class_names: tuple[str, ...] | None = None
 
-    def to_float(self, samples: Tensor) -> Tensor:
-        """uint8 images of 0..255 to ``value_range``; float samples pass unchanged.
+    def __post_init__(self) -> None:
+        if not isinstance(self.modality, Modality):
+            raise UserError(
+                f"a DataSpec with modality={self.modality!r} says nothing of its samples; give it an object, such as "
+                "Image() or Points(value_range=(-2, 2)) of adversaria.modalities"
+            )
 
-        In torch's default dtype: float32, and what a trainer of another precision (64-true) sets while it trains.
-        """
-        if samples.dtype != torch.uint8:
-            return samples
-        low, high = self.value_range
-        return samples.to(torch.get_default_dtype()).mul_((high - low) / 255).add_(low)
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Smallest and largest value of a sample as the networks see it."""
+        return self.modality.value_range
 
-    def to_uint8(self, samples: Tensor) -> Tensor:
-        """Samples in ``value_range`` to uint8 images of 0..255, rounded; what lies outside is clamped."""
-        if samples.dtype == torch.uint8:
-            return samples
-        low, high = self.value_range
-        return samples.float().sub(low).mul_(255 / (high - low)).round_().clamp_(0, 255).to(torch.uint8)
+    @property
+    def stored_sample(self) -> Tensor:
+        """One sample ``[1, ...]`` in the form in which samples are stored, for its type and shape."""
+        return self.modality.encode(torch.zeros(1, *self.shape))
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """``(C, H, W)`` of the image that features may be taken of; None for samples that are no images."""
+        image = self.modality.as_image(self.stored_sample)
+        return None if image is None else tuple(image.shape[1:])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings, for a checkpoint."""
-        names = None if self.class_names is None else list(self.class_names)
+        """Plain lists, numbers and strings, for a checkpoint; `adversaria.modalities.stored.spec_of` is the inverse."""
         return {
-            **asdict(self),
             "shape": list(self.shape),
-            "value_range": list(self.value_range),
-            "class_names": names,
+            "num_classes": self.num_classes,
+            "modality": self.modality.to_dict(),
+            "class_names": None if self.class_names is None else list(self.class_names),
         }
 
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> DataSpec:
-        """The inverse of `to_dict`; names are cleaned, for the file may have come from anywhere.
+    @staticmethod
+    def arguments_of(plain: Mapping[str, Any]) -> dict[str, Any]:
+        """Of what `to_dict` gave all but the modality; names are cleaned, for the file may have come from anywhere.
 
         Raises:
             KeyError, TypeError, ValueError: it describes no data.
         """
-        (low, high), shape, classes = plain["value_range"], tuple(plain["shape"]), plain["num_classes"]
-        names, modality = plain.get("class_names"), plain["modality"]
+        shape, classes, names = tuple(plain["shape"]), plain["num_classes"], plain.get("class_names")
         numbers = all(type(side) is int and 1 <= side <= 2**16 for side in shape) and 1 <= len(shape) <= 3
         if not numbers or math.prod(shape) > 2**28:
             raise ValueError(f"shape={shape}")
         if classes is not None and (type(classes) is not int or not 1 <= classes <= MOST_CLASSES):
             raise ValueError(f"num_classes={classes}")
-        if modality not in get_args(Modality) or not -math.inf < low < high < math.inf:
-            raise ValueError(f"modality={modality}, value_range={low, high}")
         if names is not None and (
             not isinstance(names, list) or len(names) != classes or not all(isinstance(name, str) for name in names)
         ):
             raise ValueError("class_names")
-        return cls(shape, classes, (low, high), modality, None if names is None else tuple(map(shown, names)))
+        return {
+            "shape": shape,
+            "num_classes": classes,
+            "class_names": None if names is None else tuple(map(shown, names)),
+        }
 
 
 class Batch(NamedTuple):
-    """Reals as the storage holds them: ``samples [N, C, H, W]`` uint8 or ``[N, D]`` float32; ``labels [N]`` int64."""
+    """Samples as their modality stores them, such as images uint8 ``[N, C, H, W]``; ``labels [N]`` int64 or None."""
 
     samples: Tensor
     labels: Tensor | None
 
 
-#: ``draw(start, stop)`` -> samples ``[stop - start, *spec.shape]``, uint8 images or in the spec's value range, and
-#: their labels (None for an unconditional model). Sample i depends on i alone; both ends are multiples of `BLOCK`, so
+#: ``draw(start, stop)`` -> samples ``[stop - start, *spec.shape]`` as the networks see them, or uint8 images, and their
+#: labels (None for an unconditional model). Sample i depends on i alone; both ends are multiples of `BLOCK`, so
 #: that a generator may work in whole blocks.
 Draw = Callable[[int, int], Batch]
 BLOCK = 64

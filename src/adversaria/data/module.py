@@ -21,6 +21,8 @@ from adversaria.data.stream import EpochStream, StepIndices
 SplitName: TypeAlias = Literal["train", "test"]
 
 _SHOWN_CLASSES = 12
+#: samples that are made into images at a time
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,23 @@ class DataModule(LightningDataModule):
             raise UserError(f"{self.name} has no {which} split: add a folder {which}/ beside train/, or use the other")
         return self.loaded.splits[which]
 
+    def images(self, which: SplitName) -> Split:
+        """One split as the images that features may be taken of, in memory if they are not what is stored.
+
+        Raises:
+            UserError: the samples are no images, or there is no such split.
+        """
+        split, as_image = self.split(which), self.spec.modality.as_image
+        first = split.batch(slice(0, 1)).samples
+        image = as_image(first)
+        if image is first:
+            return split
+        if image is None:
+            raise UserError(f"{self.name} has {self.spec.modality.noun}, of which there are no images")
+        starts = range(0, len(split), _BLOCK)
+        blocks = [as_image(split.batch(slice(start, start + _BLOCK)).samples) for start in starts]
+        return Split(torch.cat([b for b in blocks if b is not None]).permute(0, 2, 3, 1).numpy(), split.labels)
+
     def identity(self, which: SplitName) -> dict[str, str | int]:
         """What tells this split from any other, plain, for fingerprints."""
         self.split(which)
@@ -168,9 +187,10 @@ class DataModule(LightningDataModule):
     def description(self) -> str:
         """One line for the log (count, shape, classes with their counts), and one for each thing to know."""
         splits = " and ".join(f"{len(split):,} {name}" for name, split in self.loaded.splits.items())
-        noun = "images" if self.spec.modality == "image" else "points"
         shape = "x".join(str(side) for side in self.spec.shape)
-        return "\n".join([f"{self.name}: {splits} {noun} of {shape}, {self._classes()}", *self.loaded.notes])
+        return "\n".join(
+            [f"{self.name}: {splits} {self.spec.modality.noun} of {shape}, {self._classes()}", *self.loaded.notes]
+        )
 
     def _classes(self) -> str:
         if self.class_names is None or self.class_counts is None:
@@ -219,14 +239,14 @@ class DataModule(LightningDataModule):
         """Samples as the networks see them, for use inside a seeded training step.
 
         Returns:
-            float32 ``[N, *spec.shape]`` in the spec's range, with the memory format of the batch (channels-last), each
-            image mirrored with probability 1/2 if ``mirror``; and the labels ``[N]``.
+            float ``[N, *spec.shape]``, images in the memory format of the batch (channels-last), each mirrored with
+            probability 1/2 if ``mirror``; and the labels ``[N]``.
         """
         samples = batch.samples
         if self.mirror:
             coin = torch.rand(len(samples), 1, 1, 1, device=samples.device) < 0.5
             samples = torch.where(coin, samples.flip(3), samples)
-        return self.spec.to_float(samples), batch.labels
+        return self.spec.modality.decode(samples), batch.labels
 
     def _steps(self, start: int, rank: int, world: int, count: int, rollbacks: int = 0) -> StepIndices:
         self.prepare()

@@ -10,14 +10,14 @@ import torch
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import BLOCK, Batch, Draw
-from adversaria.features.extraction import progress
+from adversaria.features.extraction import images_of, progress
 
 if TYPE_CHECKING:
     from adversaria.core.types import DataSpec
 
 
 def generated_images(draw: Draw, spec: DataSpec, start: int, stop: int) -> Batch:
-    """The samples of numbers ``start`` to ``stop - 1``: uint8 ``[stop - start, C, H, W]`` and their labels.
+    """Images of the samples of numbers ``start`` to ``stop - 1``: uint8 ``[stop - start, C, H, W]`` and their labels.
 
     Args:
         draw: see there.
@@ -32,7 +32,7 @@ def generated_images(draw: Draw, spec: DataSpec, start: int, stop: int) -> Batch
     if not bool(torch.isfinite(samples).all()):
         raise UserError("the model makes samples that are not finite; take an earlier checkpoint, such as best.ckpt")
     rows = slice(start - first, stop - first)
-    return Batch(spec.to_uint8(samples)[rows], None if labels is None else labels[rows])
+    return Batch(images_of(samples, spec)[rows], None if labels is None else labels[rows])
 
 
 def generated_batches(draw: Draw, spec: DataSpec, count: int, batch_size: int, what: str) -> Iterator[Batch]:

@@ -120,7 +120,7 @@ class Memorisation:
         Raises:
             UserError: the data are no images, or fewer than ``neighbours``; samples or features are not finite.
         """
-        if data.spec.modality != "image":
+        if data.spec.image_shape is None:
             raise UserError(f"memorisation needs images, which data={data.name} is not; leave memorisation out")
         with untouched_rng(device):
             reference = self._training_features(data, extractor, device)
@@ -189,7 +189,7 @@ class Memorisation:
         return TrainingFeatures(features, distances)
 
     def _stored(self, data: DataModule, which: SplitName, mirrored: bool) -> Iterator[Tensor]:
-        split = data.split(which)
+        split = data.images(which)
         for start in progress(range(0, len(split), self.batch_size), f"features of {data.name}"):
             images = split.batch(slice(start, start + self.batch_size)).samples
             yield images.flip(3) if mirrored else images
@@ -204,7 +204,7 @@ class Memorisation:
         path: Path,
     ) -> None:
         """Writes the samples of the docstring with their neighbours; ``distances`` and ``indices`` are ``[N, k]``."""
-        train = data.split("train")
+        train = data.images("train")
 
         def row(number: int) -> Row:
             images = train.batch(indices[number] % len(train)).samples

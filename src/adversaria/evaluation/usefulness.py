@@ -86,7 +86,7 @@ class Usefulness:
         Raises:
             UserError: the data are no images, or have fewer than two classes or no test split.
         """
-        if data.spec.modality != "image" or (data.spec.num_classes or 0) < 2:
+        if data.spec.image_shape is None or (data.spec.num_classes or 0) < 2:
             raise UserError(f"usefulness needs images of at least two classes, which data={data.name} is not")
         if "test" not in data.loaded.splits:
             raise UserError(f"usefulness needs test images, which data={data.name} has none of; give it a test split")
@@ -157,10 +157,10 @@ class Usefulness:
                 splits, classes, mirror=data.mirror, recipe=recipe, device=device, progress=progress
             )
 
-        test = data.split("test")
+        test = data.images("test")
         values = {} if generated.labels is None else {"cas": accuracy(fit(generated), test)}
         for share in self.shares:
-            real, name = stratified(data.split("train"), share, seed), f"{100 * share:g}pct"
+            real, name = stratified(data.images("train"), share, seed), f"{100 * share:g}pct"
             alone = fit(real)
             named = _labelled_by(alone, generated) if generated.labels is None else generated
             without, with_generated = accuracy(alone, test), accuracy(fit(real, named), test)
@@ -186,7 +186,8 @@ def stratified(split: Split, share: float, seed: int) -> Split:
 
 def _store(draw: Draw, data: DataModule, count: int) -> Split:
     """The first ``count`` samples as a data set would hold them."""
-    channels, height, width = data.spec.shape
+    assert data.spec.image_shape is not None
+    channels, height, width = data.spec.image_shape
     samples = np.empty((count, height, width, channels), np.uint8)
     labels: list[np.ndarray[Any, Any]] = []
     filled = 0

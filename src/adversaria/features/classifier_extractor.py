@@ -104,7 +104,7 @@ def _given(weights: str, data: DataModule) -> ClassifierNetwork:
         network = from_arrays(*load_arrays(path))
     except BadFile as error:
         raise UserError(f"metrics.extractor.weights={weights} holds no classifier ({error}); give another") from error
-    if network.channels != data.spec.shape[0]:
+    if network.channels != _channels(data):
         raise UserError(
             f"metrics.extractor.weights={weights} is for images of {network.channels} channels, which those of"
             f" {data.name} are not; give others"
@@ -118,10 +118,16 @@ def committed(name: str) -> ClassifierNetwork | None:
     return from_arrays(*load_arrays(path)) if path.is_file() else None
 
 
+def _channels(data: DataModule) -> int:
+    """Of the data's images."""
+    assert data.spec.image_shape is not None, "metrics refuse samples that are no images"
+    return data.spec.image_shape[0]
+
+
 def _committed(data: DataModule) -> ClassifierNetwork | None:
     """The package's own classifier of ``data``, if there is one for images of such channels and classes."""
     network = committed(data.name)
-    wanted = (data.spec.shape[0], data.spec.num_classes)
+    wanted = (_channels(data), data.spec.num_classes)
     return network if network is not None and (network.channels, network.num_classes) == wanted else None
 
 
@@ -151,11 +157,13 @@ def _own(data: DataModule, device: torch.device, cache_dir: Path) -> ClassifierN
         log.warning("the classifier is not cached: %s", error)
     network = from_arrays(arrays, about)  # as the next run will read it: in half precision
     if "test" in data.loaded.splits:
-        log.info("it names %.1f%% of the test images correctly", 100 * accuracy(network.to(device), data.split("test")))
+        log.info(
+            "it names %.1f%% of the test images correctly", 100 * accuracy(network.to(device), data.images("test"))
+        )
     return network
 
 
 def train_on(data: DataModule, recipe: Recipe, device: torch.device) -> ClassifierNetwork:
     """The classifier of labelled ``data``, as trained: in float32."""
     assert data.spec.num_classes is not None
-    return train(data.split("train"), data.spec.num_classes, mirror=data.mirror, recipe=recipe, device=device)
+    return train(data.images("train"), data.spec.num_classes, mirror=data.mirror, recipe=recipe, device=device)

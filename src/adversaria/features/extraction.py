@@ -80,6 +80,17 @@ def embed(extractor: Extractor, images: Tensor, device: torch.device) -> tuple[T
     return features.float(), logits.float()
 
 
+def images_of(samples: Tensor, spec: DataSpec) -> Tensor:
+    """uint8 images ``[N, C, H, W]`` of samples ``[N, *spec.shape]`` that were drawn.
+
+    Published practice stores fakes as 8-bit images; reals were stored so, and both take one path from here.
+    """
+    images = spec.modality.as_image(spec.modality.encode(samples.nan_to_num()))
+    if images is None:
+        raise UserError(f"features are taken of images, which {spec.modality.noun} are not; choose other metrics")
+    return images
+
+
 def embed_fakes(
     extractor: Extractor, draw: Draw, spec: DataSpec, count: int, batch_size: int, device: torch.device
 ) -> Embedded:
@@ -92,9 +103,7 @@ def embed_fakes(
         nonlocal labelled
         samples, labels = draw(start, stop)
         labelled = labels is not None
-        # Published practice stores fakes as 8-bit images; reals were stored so, and both take one path from here.
-        images = samples if samples.dtype == torch.uint8 else spec.to_uint8(samples.nan_to_num())
-        pair = torch.cat(embed(extractor, images, device), dim=1)
+        pair = torch.cat(embed(extractor, images_of(samples, spec), device), dim=1)
         if samples.is_floating_point() and not bool(torch.isfinite(samples).all()):
             pair.fill_(torch.nan)
         column = torch.zeros(len(pair)) if labels is None else labels

@@ -69,7 +69,7 @@ class FidelityExtractor(nn.Module):
         Raises:
             UserError: the data are no images of 1 or 3 channels; the weights cannot be had.
         """
-        if data.spec.modality != "image" or data.spec.shape[0] not in (1, 3):
+        if data.spec.image_shape is None or data.spec.image_shape[0] not in (1, 3):
             raise UserError(
                 f"metrics={self.name} takes images of 1 or 3 channels, which data={data.name} of shape"
                 f" {list(data.spec.shape)} is not; choose metrics=none or another extractor"

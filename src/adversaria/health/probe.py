@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from adversaria.core.modality import Modality
 from adversaria.core.modes import evaluating
 from adversaria.core.types import Batch, DataSpec, DiscriminatorOutput
 from adversaria.data.module import DataModule
@@ -48,7 +49,7 @@ class Probe:
         """``count`` samples of ``split`` as the networks see them, and their labels, on the device."""
         chosen = np.random.default_rng(self.seed).permutation(len(data.split(split)))[:count]
         batch: Batch = data.split(split).batch(chosen)
-        samples = data.spec.to_float(batch.samples).to(self.device, self.dtype)
+        samples = data.spec.modality.decode(batch.samples).to(self.device, self.dtype)
         return samples, None if batch.labels is None else batch.labels.to(self.device)
 
     def __call__(self, system: SteppedModule) -> dict[str, Tensor]:
@@ -137,24 +138,40 @@ def distances(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def random_features(spec: DataSpec, seed: int) -> nn.Module:
-    """A fixed network of random weights: samples ``[N, *shape]`` -> features ``[N, F]``; points are their own features.
+    """A fixed network of random weights: samples ``[N, *shape]`` -> features ``[N, F]``.
 
+    Samples that are neither maps nor have an image (see `adversaria.core.modality.Modality`) are their own features.
     Random convolutions with pooling keep what images have in common and forget where it lies by a pixel (Saxe et al.
     2011, "On Random Weights and Unsupervised Feature Learning"); unlike D's, these features stay the same all along.
     """
-    if spec.modality == "points":
+    is_map = len(spec.shape) == 3
+    pictured = spec.shape if is_map else spec.image_shape
+    if pictured is None:
         return nn.Flatten()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layers = nn.Sequential(
-            nn.Conv2d(spec.shape[0], 32, 5, stride=2, padding=2),
+            nn.Conv2d(pictured[0], 32, 5, stride=2, padding=2),
             nn.ReLU(),
             nn.Conv2d(32, 64, 3, stride=2, padding=1),
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(4),
             nn.Flatten(),  # [N, 64, 4, 4] -> [N, 1024]
         )
-    return layers.requires_grad_(False)
+    return (layers if is_map else nn.Sequential(_Pictured(spec.modality), layers)).requires_grad_(False)
+
+
+class _Pictured(nn.Module):
+    """Samples as the networks see them -> their images, in [-1, 1]."""
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__()
+        self.modality = modality
+
+    def forward(self, samples: Tensor) -> Tensor:
+        images = self.modality.as_image(self.modality.encode(samples))
+        assert images is not None
+        return images.float() / 127.5 - 1
 
 
 @contextmanager

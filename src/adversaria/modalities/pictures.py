@@ -1,4 +1,4 @@
-"""Samples as pictures: a grid for images, a scatter plot for points."""
+"""Samples as pictures."""
 
 from __future__ import annotations
 
@@ -14,28 +14,23 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from adversaria.core.files import replacing
+from adversaria.core.modality import Drawn, Shown
 from adversaria.core.types import DataSpec
 
 #: small images are enlarged by a whole factor, without smoothing, to at least this many pixels
 _CELL = 64
 
 
-def picture(
-    samples: Tensor, spec: DataSpec, columns: int | None = None, captions: Sequence[str] | None = None
-) -> Tensor:
-    """One RGB picture of all samples.
+def show(samples: Tensor, spec: DataSpec, columns: int | None = None) -> Shown:
+    """Samples for the eye.
 
     Args:
-        samples: ``[N, *spec.shape]``, uint8 or in the spec's value range.
+        samples: ``[N, *spec.shape]``, as the networks see them.
         spec: of the data.
-        columns: of the grid; None: about as many as rows. Of points each row is drawn in a colour of its own.
-        captions: what stands above each column of a grid of images.
-
-    Returns:
-        uint8 ``[3, H, W]`` on the CPU.
+        columns: how many a row of the picture has; None: about as many as rows. Of points each row has a colour.
     """
-    drawn = {"image": _grid, "points": _scatter}[spec.modality](samples, spec, columns)
-    return drawn if captions is None or spec.modality != "image" else _captioned(drawn, captions)
+    stored = spec.modality.encode(samples.detach()).cpu()
+    return spec.modality.show(Drawn(len(stored), [stored], class_names=spec.class_names, columns=columns))
 
 
 def save_picture(path: Path, rgb: Tensor) -> None:
@@ -46,49 +41,56 @@ def save_picture(path: Path, rgb: Tensor) -> None:
         Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(file, format="PNG")
 
 
-def _grid(samples: Tensor, spec: DataSpec, columns: int | None) -> Tensor:
-    images = spec.to_uint8(samples.detach()).cpu()
+def grid(images: Tensor, columns: int | None) -> Tensor:
+    """uint8 ``images [N, C, H, W]`` in rows of ``columns`` (None: about as many as rows), as one of ``[3, H, W]``."""
     factor = max(1, math.ceil(_CELL / max(images.shape[-2:])))
     images = images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
     columns = columns or math.ceil(math.sqrt(len(images)))
-    grid: Tensor = make_grid(images, nrow=columns, padding=2, pad_value=255)
-    return grid[:3]
+    together: Tensor = make_grid(images, nrow=columns, padding=2, pad_value=255)
+    return together[:3]
 
 
-def _captioned(grid: Tensor, captions: Sequence[str]) -> Tensor:
-    """``grid [3, H, W]`` under a line with a caption in the middle of each of its columns."""
+def captioned(picture: Tensor, captions: Sequence[str]) -> Tensor:
+    """A uint8 ``picture [3, H, W]`` under a line with a caption in the middle of each of its columns."""
     import matplotlib
     from PIL import ImageDraw, ImageFont
 
-    width = grid.shape[2] / len(captions)
+    width = picture.shape[2] / len(captions)
     file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"  # knows most alphabets
     size = 14
     while size > 7 and max(ImageFont.truetype(file, size).getlength(text[:40]) for text in captions) > width - 4:
         size -= 1
     font = ImageFont.truetype(file, size)
-    strip = Image.new("RGB", (grid.shape[2], size + 8), "white")
+    strip = Image.new("RGB", (picture.shape[2], size + 8), "white")
     draw = ImageDraw.Draw(strip)
     for k, text in enumerate(captions):
         while text and font.getlength(text) > width - 4:
             text = text[:-1]
         draw.text(((k + 0.5) * width, (size + 8) / 2), text, fill="black", font=font, anchor="mm")
     above = torch.from_numpy(np.asarray(strip).copy()).permute(2, 0, 1)
-    return torch.cat([above, grid], dim=1)
+    return torch.cat([above, picture], dim=1)
 
 
-def _scatter(samples: Tensor, spec: DataSpec, columns: int | None) -> Tensor:
+def scatter(points: Tensor, value_range: tuple[float, float], columns: int | None) -> Tensor:
+    """float32 ``points [N, D]``, their first two coordinates, as one uint8 ``[3, H, W]``.
+
+    Args:
+        points: on the CPU; of dimension 1 they lie on a line.
+        value_range: of both axes.
+        columns: so many in a row have one colour, the next so many another; None: all have one.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    points = samples.detach().float().cpu().numpy()
-    if points.shape[1] == 1:  # on a line
-        points = np.pad(points, ((0, 0), (0, 1)))
-    low, high = spec.value_range
+    places = points.numpy()
+    if places.shape[1] == 1:
+        places = np.pad(places, ((0, 0), (0, 1)))
+    low, high = value_range
     figure = Figure(figsize=(5, 5), dpi=100)
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.1, 0.08, 0.87, 0.87))
-    colours = None if columns is None else [f"C{row % 10}" for row in np.arange(len(points)) // columns]
-    axes.scatter(points[:, 0], points[:, 1], s=6, alpha=0.6, linewidths=0, c=colours)
+    colours = None if columns is None else [f"C{row % 10}" for row in np.arange(len(places)) // columns]
+    axes.scatter(places[:, 0], places[:, 1], s=6, alpha=0.6, linewidths=0, c=colours)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.grid(alpha=0.3)
     buffer = io.BytesIO()

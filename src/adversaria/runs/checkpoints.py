@@ -146,13 +146,28 @@ def _check_content(checkpoint: Mapping[str, Any], size: int) -> None:
             raise _Damaged(f"has no {key}, which every checkpoint has")
         if not fits(checkpoint[key]):
             raise _Damaged(f"has a {key} that is not {what}")
-    try:
-        DataSpec.from_dict(checkpoint["spec"])
-    except Exception as error:  # tensors, for one, compare in ways of their own
-        raise _Damaged("has a spec that describes no data") from error
     # Views of one storage could come to any size once they are copied; networks share a weight at times.
     if _bytes_of_tensors(checkpoint) > 4 * size:
         raise _Damaged("has tensors that are larger than the file")
+    try:
+        DataSpec.arguments_of(checkpoint["spec"])
+        _check_modality(checkpoint["spec"])
+    except Exception as error:  # tensors, for one, compare in ways of their own
+        raise _Damaged("has a spec that describes no data") from error
+
+
+def _check_modality(spec: Mapping[str, Any]) -> None:
+    """Raises ValueError unless a modality is named, by plain values; whether it may be is asked by who builds it."""
+    named = isinstance(spec["modality"], dict) and isinstance(spec["modality"].get("_target_"), str)
+    if not (named or isinstance(spec["modality"], str)):
+        raise ValueError("modality")
+    pending = [spec["modality"], spec.get("value_range")]  # of version 0.1, which named it by a word
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict | list):
+            pending += value.values() if isinstance(value, dict) else value
+        elif not isinstance(value, str | int | float | None):
+            raise ValueError("modality")
 
 
 def _bytes_of_tensors(root: Any) -> int:

@@ -15,9 +15,6 @@ from adversaria.nn.inputs import Inputs
 from adversaria.nn.network import as_generator
 from adversaria.nn.prior import Prior
 
-#: of a picture of latents: as many as a grid shows well, and as make a cloud of points
-COLUMNS = {"image": 10, "points": 100}
-
 
 class Draw:
     """Samples of a network by number: ``draw(start, stop)``.
@@ -79,7 +76,7 @@ def traverse(
 
     dtype = next((p.dtype for p in network.parameters()), torch.float32)
     pictures = {}
-    for name, z in as_generator(network).traversals(COLUMNS[spec.modality], draw).items():
+    for name, z in as_generator(network).traversals(spec.modality.columns, draw).items():
         rows, columns = z.shape[:2]
         y = None
         if labels is not None:

@@ -21,6 +21,7 @@ from adversaria.core.errors import UserError
 from adversaria.core.modes import evaluating
 from adversaria.core.text import shown
 from adversaria.core.types import BLOCK, DataSpec
+from adversaria.modalities.stored import spec_of
 from adversaria.nn.layers import standing_statistics
 from adversaria.nn.layers.batch_norm import RUNNING
 from adversaria.nn.network import as_generator
@@ -54,7 +55,7 @@ class Sampler(DrawsLatents):
 
     def __init__(self, checkpoint: dict[str, Any], *, raw: bool, trust: Sequence[str], device: torch.device) -> None:
         self.config: dict[str, Any] = checkpoint["config"]
-        self.spec = DataSpec.from_dict(checkpoint["spec"])
+        self.spec: DataSpec = spec_of(checkpoint["spec"], trust)
         self.network, self.prior, self.weights = restore_sampler(checkpoint, self.spec, raw=raw, packages=trust)
         self.conditional = as_generator(self.network).conditional
         self.generator_updates: int = checkpoint["global_step"]

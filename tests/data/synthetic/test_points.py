@@ -12,6 +12,7 @@ from adversaria.config.build import check
 from adversaria.core.errors import UserError
 from adversaria.data.synthetic import points
 from adversaria.data.synthetic.points import GaussianMixture
+from adversaria.modalities import Points
 
 COMMON: dict[str, Any] = {
     "batch_size": 64,
@@ -51,7 +52,7 @@ def test_points_are_equally_likely_isotropic_gaussians_around_the_modes(make: An
     data.prepare()
     assert data.spec.shape == (2,)
     assert data.spec.num_classes is None
-    assert data.spec.modality == "points"
+    assert isinstance(data.spec.modality, Points)
     points = data.split("train").batch(slice(None)).samples
     assert points.shape == (20_000, 2)
     assert points.dtype == torch.float32

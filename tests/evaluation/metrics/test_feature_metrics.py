@@ -19,6 +19,7 @@ from adversaria.data.images.named import Digits
 from adversaria.evaluation.metrics import FeatureMetrics
 from adversaria.evaluation.metrics import reference as reference_module
 from adversaria.features import ClassifierExtractor, InceptionExtractor
+from adversaria.modalities import Points
 
 COUNT = 300
 
@@ -44,7 +45,7 @@ def make(cache: Path, extractor: Any = None, **changes: Any) -> FeatureMetrics:
 
 def reals(digits: Digits, noise: float = 0.0) -> Draw:
     """Real test images, 360 of them and some again, as if a generator had made them."""
-    samples = digits.spec.to_float(digits.split("test").batch(torch.arange(360)).samples)
+    samples = digits.spec.modality.decode(digits.split("test").batch(torch.arange(360)).samples)
     samples = samples.repeat(2, 1, 1, 1)
     samples = samples + noise * torch.randn(samples.shape, generator=torch.Generator().manual_seed(0))
     return unlabelled(lambda start, stop: samples[start:stop].clone())
@@ -81,7 +82,7 @@ def test_the_count_is_in_the_name_and_only_inception_goes_without_its_own(
 
 def test_the_training_images_themselves_score_zero(digits: Digits, device: torch.device, tmp_path: Path) -> None:
     count = len(digits.split("train"))
-    samples = digits.spec.to_float(digits.split("train").batch(torch.arange(count)).samples)
+    samples = digits.spec.modality.decode(digits.split("train").batch(torch.arange(count)).samples)
     samples = torch.cat([samples, samples[:64]])
     metrics = make(tmp_path, count=count, batch_size=256)
     metrics.prepare(digits, device)
@@ -273,6 +274,6 @@ def test_extractors_that_break_the_contract_are_named(digits: Digits, device: to
 
 
 def test_points_are_sent_to_metrics_that_suit_them(device: torch.device, tmp_path: Path) -> None:
-    points = SimpleNamespace(name="ring8", spec=DataSpec((2,), None, (-1, 1), "points"))
+    points = SimpleNamespace(name="ring8", spec=DataSpec((2,), None, Points()))
     with pytest.raises(UserError, match=r"data=ring8.*metrics=modes"):
         make(tmp_path).prepare(points, device)

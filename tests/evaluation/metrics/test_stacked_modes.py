@@ -127,7 +127,7 @@ def test_floating_point_samples_are_named_as_their_8_bit_images(
 ) -> None:
     modes = torch.arange(128) * 7
     exact = metrics(128).evaluate(lambda start, stop: Batch(bright(modes[start:stop]), None), device)
-    floats = data.spec.to_float(bright(modes))
+    floats = data.spec.modality.decode(bright(modes))
     assert metrics(128).evaluate(lambda start, stop: Batch(floats[start:stop], None), device) == exact
 
 

@@ -5,10 +5,11 @@ import torch
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.nn.layers import append_labels, label_embedding
 
-LABELLED = DataSpec((3, 8, 8), 5, (-1.0, 1.0), "image")
-UNLABELLED = DataSpec((3, 8, 8), None, (-1.0, 1.0), "image")
+LABELLED = DataSpec((3, 8, 8), 5, Image())
+UNLABELLED = DataSpec((3, 8, 8), None, Image())
 
 
 @pytest.mark.parametrize("shape", [(2, 7), (2, 3, 4, 6)])

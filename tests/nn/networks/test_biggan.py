@@ -7,13 +7,14 @@ from torch.nn.utils import parametrize
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.nn.layers import SelfAttention2d, mixes_samples
 from adversaria.nn.networks.biggan import DISCRIMINATOR_WIDTHS, GENERATOR_WIDTHS, BigGANDiscriminator, BigGANGenerator
 from adversaria.nn.prior import Prior
 
 
 def image(size=32, channels=3, classes=10):
-    return DataSpec((channels, size, size), classes, (-1.0, 1.0), "image")
+    return DataSpec((channels, size, size), classes, Image())
 
 
 def count(network):

@@ -5,13 +5,14 @@ import torch
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.nn.layers import mixes_samples
 from adversaria.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from adversaria.nn.prior import Prior
 
 
 def image(size, channels=3):
-    return DataSpec((channels, size, size), 10, (-1.0, 1.0), "image")
+    return DataSpec((channels, size, size), 10, Image())
 
 
 def count(network):

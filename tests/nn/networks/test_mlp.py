@@ -3,11 +3,12 @@ from __future__ import annotations
 import torch
 
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Points
 from adversaria.nn.networks.mlp import MLPGenerator
 from adversaria.nn.networks.residual_mlp import ResidualMLPDiscriminator, ResidualMLPGenerator
 from adversaria.nn.prior import Prior
 
-RING = DataSpec((2,), None, (-1.0, 1.0), "points")
+RING = DataSpec((2,), None, Points())
 
 
 def test_points_are_not_squashed():

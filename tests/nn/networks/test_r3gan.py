@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.nn.networks.r3gan import Block, Downsample, R3GANDiscriminator, R3GANGenerator, Upsample
 from adversaria.nn.prior import Prior
 
@@ -17,7 +18,7 @@ NETWORKS = (R3GANGenerator, R3GANDiscriminator)
 
 
 def image(size, channels=3, classes=10):
-    return DataSpec((channels, size, size), classes, (-1.0, 1.0), "image")
+    return DataSpec((channels, size, size), classes, Image())
 
 
 def count(network):

@@ -8,6 +8,7 @@ from torch import nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.nn.networks.resnet import LAYOUTS, ResNetDiscriminator, ResNetGenerator
 from adversaria.nn.prior import Prior
 
@@ -24,7 +25,7 @@ RECIPES = {
 
 
 def image(size, channels=3):
-    return DataSpec((channels, size, size), 10, (-1.0, 1.0), "image")
+    return DataSpec((channels, size, size), 10, Image())
 
 
 def count(network):

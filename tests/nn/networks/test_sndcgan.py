@@ -5,13 +5,14 @@ import torch
 from torch import nn
 
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.nn.layers import mixes_samples
 from adversaria.nn.networks.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from adversaria.nn.prior import Prior
 
 
 def image(size, channels=3):
-    return DataSpec((channels, size, size), None, (-1.0, 1.0), "image")
+    return DataSpec((channels, size, size), None, Image())
 
 
 def count(network):

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image, Points
 from adversaria.nn.layers import mixes_samples
 from adversaria.nn.layers.equalised import EqualisedConv2d, EqualisedLinear
 from adversaria.nn.layers.minibatch_std import MinibatchStd
@@ -25,7 +26,7 @@ small_d = functools.partial(StyleGAN2Discriminator, channel_base=512, channel_ma
 
 
 def image(size: int, channels: int = 3) -> DataSpec:
-    return DataSpec((channels, size, size), 10, (-1.0, 1.0), "image")
+    return DataSpec((channels, size, size), 10, Image())
 
 
 def count(module):
@@ -272,8 +273,8 @@ def test_numbers_out_of_range_are_refused(make, arguments, message):
 def test_data_that_it_cannot_make_is_refused(make):
     for shape in ((3, 48, 48), (3, 8, 8), (3, 16, 32), (1, 2048, 2048)):
         with pytest.raises(UserError, match=r"data\.size=\S+ is not a size"):
-            make(spec=DataSpec(shape, None, (-1.0, 1.0), "image"))
+            make(spec=DataSpec(shape, None, Image()))
     with pytest.raises(UserError, match="model=mlp"):
-        make(spec=DataSpec((2,), None, (-1.0, 1.0), "points"))
+        make(spec=DataSpec((2,), None, Points()))
     with pytest.raises(UserError, match="conditional=false"):
-        make(spec=DataSpec((3, 16, 16), None, (-1.0, 1.0), "image"), conditional=True)
+        make(spec=DataSpec((3, 16, 16), None, Image()), conditional=True)

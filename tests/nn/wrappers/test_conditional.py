@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec, DiscriminatorOutput
+from adversaria.modalities import Image, Points
 from adversaria.nn.inputs import LatentInputs
 from adversaria.nn.latents import Uniform
 from adversaria.nn.layers import ConditionalBatchNorm
@@ -24,10 +25,10 @@ from adversaria.nn.wrappers.infogan import CodeDiscriminator, InfoGANGenerator
 from adversaria.nn.wrappers.packing import PackedDiscriminator
 from adversaria.sampling.draw import Draw
 
-RGB = DataSpec((3, 16, 16), 5, (-1.0, 1.0), "image")
-ONE_CLASS = DataSpec((3, 16, 16), 1, (-1.0, 1.0), "image")
-UNLABELLED = DataSpec((3, 16, 16), None, (-1.0, 1.0), "image")
-RING = DataSpec((2,), 5, (-2.0, 2.0), "points")
+RGB = DataSpec((3, 16, 16), 5, Image())
+ONE_CLASS = DataSpec((3, 16, 16), 1, Image())
+UNLABELLED = DataSpec((3, 16, 16), None, Image())
+RING = DataSpec((2,), 5, Points((-2.0, 2.0)))
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
 dcgan_g = functools.partial(DCGANGenerator, latent_dim=20, width=8)
 dcgan_d = functools.partial(DCGANDiscriminator, width=8)

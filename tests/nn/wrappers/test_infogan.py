@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image, Points
 from adversaria.nn.latents import Uniform
 from adversaria.nn.layers import Codes, mixes_samples
 from adversaria.nn.networks.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -17,8 +18,8 @@ from adversaria.nn.wrappers.infogan import CodeDiscriminator, InfoGANGenerator
 from adversaria.nn.wrappers.pictures import SWEEP
 from adversaria.sampling.draw import traverse
 
-MNIST = DataSpec((1, 32, 32), 10, (-1.0, 1.0), "image")
-SMALL = DataSpec((1, 16, 16), 5, (-1.0, 1.0), "image")
+MNIST = DataSpec((1, 32, 32), 10, Image())
+SMALL = DataSpec((1, 16, 16), 5, Image())
 CPU = torch.device("cpu")
 
 
@@ -114,7 +115,7 @@ def test_a_conditional_network_gets_a_label_for_each_row():
             return labels[:, None].expand(-1, 2).float()
 
     g = InfoGANGenerator(spec=SMALL, network=Echo, categorical=(3,), continuous=1)
-    ring = DataSpec((2,), 4, (-1.0, 1.0), "points")
+    ring = DataSpec((2,), 4, Points((-1.0, 1.0)))
     rows = traverse(g, Prior.of(g), ring, CPU, labels=[3, 1])["continuous_0"]
     assert rows.shape == (3, 100, 2)
     assert rows[:, :, 0].unique(dim=1).flatten().tolist() == [3, 1, 3]

@@ -9,6 +9,7 @@ import torch
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image, Points
 from adversaria.nn.inputs import LatentInputs
 from adversaria.nn.networks.dcgan import DCGANGenerator
 from adversaria.nn.networks.mlp import MLPGenerator
@@ -18,9 +19,9 @@ from adversaria.nn.prior import Prior
 from adversaria.nn.wrappers.mgan import MGANGenerator, MixtureGenerator
 from adversaria.sampling.draw import traverse
 
-CIFAR = DataSpec((3, 32, 32), 10, (-1.0, 1.0), "image")
-RGB = DataSpec((3, 16, 16), 5, (-1.0, 1.0), "image")
-RING = DataSpec((2,), 5, (-2.0, 2.0), "points")
+CIFAR = DataSpec((3, 32, 32), 10, Image())
+RGB = DataSpec((3, 16, 16), 5, Image())
+RING = DataSpec((2,), 5, Points((-2.0, 2.0)))
 CPU = torch.device("cpu")
 NETWORKS = {
     "dcgan": (functools.partial(DCGANGenerator, latent_dim=6, width=8), RGB),

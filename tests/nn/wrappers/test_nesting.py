@@ -12,6 +12,7 @@ from torch import nn
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
 from adversaria.core.types import DataSpec, DiscriminatorOutput, Step
+from adversaria.modalities import Image, Points
 from adversaria.nn.inputs import LatentInputs
 from adversaria.nn.latents import Uniform
 from adversaria.nn.layers import Codes, mixes_samples
@@ -28,7 +29,7 @@ from adversaria.objectives.terms import MutualInformation, PathLength
 from adversaria.sampling.draw import Draw, traverse
 from adversaria.systems.build import build_system
 
-SPEC = DataSpec((3, 16, 16), 5, (-1.0, 1.0), "image")
+SPEC = DataSpec((3, 16, 16), 5, Image())
 CPU = torch.device("cpu")
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
 dcgan_g = functools.partial(DCGANGenerator, latent_dim=20, width=4)
@@ -206,7 +207,7 @@ class Plain(nn.Module):
 
 
 def test_a_network_of_ones_own_needs_no_base() -> None:
-    ring = DataSpec((2,), None, (-2.0, 2.0), "points")
+    ring = DataSpec((2,), None, Points((-2.0, 2.0)))
     said = as_generator(Plain(spec=ring))
     assert (said.latent_dim, said.noise_dim, said.conditional, said.codes, said.style) == (6, 6, False, None, None)
     assert not said.takes_truncation
@@ -224,7 +225,7 @@ def test_a_network_of_ones_own_needs_no_base() -> None:
 
 
 def test_the_chosen_prior_reaches_a_generator_of_ones_own(make_config: Any) -> None:
-    ring = DataSpec((2,), None, (-2.0, 2.0), "points")
+    ring = DataSpec((2,), None, Points((-2.0, 2.0)))
     config = make_config("model=mlp", "latent=uniform")
     config["model"]["generator"] = {"_target_": f"{Plain.__module__}.Plain"}
     system = build_system(config, ring, trust=[Plain.__module__.partition(".")[0]])

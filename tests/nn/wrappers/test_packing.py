@@ -12,14 +12,15 @@ from torch import nn
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
 from adversaria.core.types import DataSpec, DiscriminatorOutput, Step
+from adversaria.modalities import Image, Points
 from adversaria.nn.layers import mixes_samples
 from adversaria.nn.networks.dcgan import DCGANDiscriminator
 from adversaria.nn.networks.mlp import MLPDiscriminator
 from adversaria.nn.wrappers.packing import PackedDiscriminator
 from adversaria.objectives.terms import DRAGAN, R1, GradientPenalty
 
-RGB = DataSpec((3, 16, 16), 5, (-1.0, 1.0), "image")
-RING = DataSpec((2,), 5, (-2.0, 2.0), "points")
+RGB = DataSpec((3, 16, 16), 5, Image())
+RING = DataSpec((2,), 5, Points((-2.0, 2.0)))
 dcgan = functools.partial(DCGANDiscriminator, width=8, norm="none")
 mlp = functools.partial(MLPDiscriminator, width=16)
 
@@ -36,7 +37,7 @@ def test_a_pack_is_judged_as_one_sample_of_more_channels(network, spec, packing)
     for i, pack in enumerate(x.split(packing)):
         alone = d.network(torch.cat(list(pack))[None])  # along the channels
         torch.testing.assert_close(out.logits[i], alone.logits[0], rtol=1e-4, atol=1e-5)
-    if spec.modality == "image":
+    if len(spec.shape) == 3:
         torch.testing.assert_close(d(x.to(memory_format=torch.channels_last)).logits, out.logits)
 
 

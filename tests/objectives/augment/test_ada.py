@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.objectives.augment import ADA
 from adversaria.objectives.augment.ada_corruption import filter_bank
 from adversaria.objectives.augment.chance import Chance
@@ -21,7 +22,7 @@ COLOURS = ("brightness", "contrast", "luma_flip", "hue", "saturation")
 
 
 def spec(channels: int = 3, height: int = 16, width: int = 16) -> DataSpec:
-    return DataSpec((channels, height, width), None, (-1.0, 1.0), "image")
+    return DataSpec((channels, height, width), None, Image())
 
 
 def ada(*names: str, data: DataSpec | None = None, p: float = 1.0, **keywords) -> ADA:

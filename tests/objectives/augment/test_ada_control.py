@@ -11,11 +11,12 @@ from torch import Tensor
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import LinearRamp, Progress
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image, Points
 from adversaria.objectives.augment import ADA
 
 
 def spec(channels: int = 3, height: int = 16, width: int = 16) -> DataSpec:
-    return DataSpec((channels, height, width), None, (-1.0, 1.0), "image")
+    return DataSpec((channels, height, width), None, Image())
 
 
 # The control of p
@@ -121,6 +122,6 @@ def test_values_out_of_range_are_refused(keywords, message):
 
 def test_data_that_cannot_be_augmented_is_refused():
     with pytest.raises(UserError, match="augment=none"):
-        ADA(spec=DataSpec((2,), None, (-1.0, 1.0), "points"))
+        ADA(spec=DataSpec((2,), None, Points()))
     with pytest.raises(UserError, match=r"augment\.rotate90=0"):
         ADA(spec=spec(3, 16, 20))

@@ -5,10 +5,11 @@ import torch
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image, Points
 from adversaria.objectives.augment import DiffAugment, Identity
 
-IMAGES = DataSpec((3, 8, 8), None, (-1.0, 1.0), "image")
-POINTS = DataSpec((2,), None, (-1.0, 1.0), "points")
+IMAGES = DataSpec((3, 8, 8), None, Image())
+POINTS = DataSpec((2,), None, Points())
 ALL = ("color", "translation", "cutout")
 
 

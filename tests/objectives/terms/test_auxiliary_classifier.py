@@ -10,10 +10,11 @@ from torch import nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec, DiscriminatorOutput, Term
+from adversaria.modalities import Image
 from adversaria.nn.networks.resnet import ResNetDiscriminator
 from adversaria.objectives.terms import AuxiliaryClassifier
 
-SPEC = DataSpec((3, 16, 16), 4, (-1.0, 1.0), "image")
+SPEC = DataSpec((3, 16, 16), 4, Image())
 
 
 def step_with(real_logits, fake_logits, labels):

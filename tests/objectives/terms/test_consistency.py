@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import LinearRamp, Progress
 from adversaria.core.types import DataSpec, DiscriminatorOutput, Step, Term
+from adversaria.modalities import Image, Points
 from adversaria.objectives.augment import Identity
 from adversaria.objectives.terms import Consistency
 from adversaria.objectives.terms.consistency import flipped_and_shifted
 
-SPEC = DataSpec((2, 16, 24), None, (-1.0, 1.0), "image")
+SPEC = DataSpec((2, 16, 24), None, Image())
 
 
 class Largest(nn.Module):
@@ -128,7 +129,7 @@ def test_values_out_of_range_are_refused(field, value):
 
 
 def test_points_are_refused():
-    points = SimpleNamespace(spec=DataSpec((2,), None, (-1.0, 1.0), "points"))
+    points = SimpleNamespace(spec=DataSpec((2,), None, Points()))
     with pytest.raises(UserError, match="penalty=none"):
         Consistency().check(points)
     Consistency().check(SimpleNamespace(spec=SPEC))

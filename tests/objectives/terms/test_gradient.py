@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
 from adversaria.core.types import DataSpec, DiscriminatorOutput, Step, Term
+from adversaria.modalities import Points
 from adversaria.objectives.augment import Identity
 from adversaria.objectives.terms import DRAGAN, R1, R2, GradientPenalty
 
-SPEC = DataSpec((3,), None, (-1.0, 1.0), "points")
+SPEC = DataSpec((3,), None, Points())
 TERMS = [R1(), R2(), GradientPenalty(), GradientPenalty(one_sided=True, target=0.1), DRAGAN()]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
 from adversaria.core.types import DataSpec, DiscriminatorOutput, Step, Term
+from adversaria.modalities import Points
 from adversaria.objectives.augment import Identity
 from adversaria.objectives.terms import LeCam
 
@@ -17,7 +18,7 @@ def make_step(real: Tensor, fake: Tensor, update: int = 0) -> Step:
     return Step(
         generator=nn.Identity(),
         discriminator=nn.Identity(),
-        augment=Identity(spec=DataSpec((1,), None, (-1.0, 1.0), "points")),
+        augment=Identity(spec=DataSpec((1,), None, Points())),
         real=real,
         fake=fake,
         real_labels=None,

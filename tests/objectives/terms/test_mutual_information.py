@@ -11,6 +11,7 @@ from torch import nn
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
 from adversaria.core.types import DataSpec, DiscriminatorOutput, Step, Term
+from adversaria.modalities import Points
 from adversaria.nn.layers import Codes
 from adversaria.nn.networks.mlp import MLPDiscriminator, MLPGenerator
 from adversaria.nn.prior import Prior
@@ -18,7 +19,7 @@ from adversaria.nn.wrappers.infogan import CodeDiscriminator, InfoGANGenerator
 from adversaria.nn.wrappers.mgan import MGANGenerator
 from adversaria.objectives.terms import MutualInformation
 
-RING = DataSpec((2,), None, (-2.0, 2.0), "points")
+RING = DataSpec((2,), None, Points((-2.0, 2.0)))
 mlp_g = functools.partial(MLPGenerator, width=16, latent_dim=8)
 mlp_d = functools.partial(MLPDiscriminator, width=16)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
 from adversaria.core.types import DataSpec, Step, Term
+from adversaria.modalities import Image
 from adversaria.nn.networks.stylegan2 import StyleGAN2Generator
 from adversaria.nn.prior import Prior
 from adversaria.objectives.terms import PathLength
@@ -102,7 +103,7 @@ def test_is_a_term_of_the_generator_whose_mean_is_saved():
 def test_reaches_every_weight_before_the_image_under_autocast(conditional):
     torch.manual_seed(0)
     g = StyleGAN2Generator(
-        spec=DataSpec((3, 16, 16), 5, (-1.0, 1.0), "image"),
+        spec=DataSpec((3, 16, 16), 5, Image()),
         latent_dim=8,
         style_dim=8,
         mapping_layers=2,

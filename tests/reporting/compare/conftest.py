@@ -14,7 +14,8 @@ import torch
 import yaml
 
 from adversaria.core.types import DataSpec
-from adversaria.modalities.pictures import picture, save_picture
+from adversaria.modalities import Image
+from adversaria.modalities.pictures import save_picture, show
 
 FINGERPRINT = {
     "extractor": "classifier",
@@ -27,7 +28,7 @@ FINGERPRINT = {
     "weights": "ema",
     "evaluation_seed": 0,
 }
-SPEC = DataSpec((1, 16, 16), None, (-1.0, 1.0), "image")
+SPEC = DataSpec((1, 16, 16), None, Image())
 MakeRun = Callable[..., Path]
 
 
@@ -98,8 +99,8 @@ def write_run(
     _write_rows(folder / "metrics.csv", steps, curve, score, scores or {})
     if pictures:
         samples = torch.rand(64, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-        save_picture(folder / "samples" / "003000.png", picture(samples, SPEC))
-        save_picture(folder / "samples" / "reals.png", picture(samples.flip(0), SPEC))
+        save_picture(folder / "samples" / "003000.png", show(samples, SPEC).picture)
+        save_picture(folder / "samples" / "reals.png", show(samples.flip(0), SPEC).picture)
     return folder
 
 

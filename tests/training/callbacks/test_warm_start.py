@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec
+from adversaria.modalities import Image
 from adversaria.nn.layers import spectral_norm
 from adversaria.runs.folder import Run
 from adversaria.systems.build import build_system
@@ -22,7 +23,7 @@ from adversaria.training.callbacks.warm_start import layers_from_the_image
 
 #: a model without a discriminator
 VAE = ("model=vae", "model.generator.width=8", "model.encoder.width=8")
-DIGITS = DataSpec((1, 16, 16), 10, (-1.0, 1.0), "image")
+DIGITS = DataSpec((1, 16, 16), 10, Image())
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory, make_config: Any, tiny: tu
 
 def system_of(make_config: Callable[..., Any], tiny: tuple[str, ...], *overrides: str, classes: int = 10) -> Any:
     torch.manual_seed(1)
-    spec = DataSpec((1, 16, 16), classes, (-1.0, 1.0), "image")
+    spec = DataSpec((1, 16, 16), classes, Image())
     return build_system(make_config(*tiny, *overrides), spec)
 
 

@@ -26,6 +26,7 @@ from adversaria.data.images.pixels import Fit
 from adversaria.data.images.survey import Survey, survey
 from adversaria.data.module import DataModule, Loaded
 from adversaria.data.storage import Split, Storage
+from adversaria.modalities.image import Image
 
 _LARGEST_SIZE = 8192
 
@@ -137,7 +138,7 @@ class ImageData(DataModule):
         _, height, width, channels = entry.samples.shape
         class_names = entry.info["class_names"]
         num_classes = None if class_names is None else len(class_names)
-        spec = DataSpec((channels, height, width), num_classes, (-1.0, 1.0), "image")
+        spec = DataSpec((channels, height, width), num_classes, Image())
         splits = {
             which: Split(entry.samples[start:stop], None if entry.labels is None else entry.labels[start:stop])
             for which, (start, stop) in entry.splits.items()

@@ -22,6 +22,7 @@ from adversaria.data.images.labels import LARGEST_CLASS
 from adversaria.data.images.pixels import Pixels
 from adversaria.data.module import DataModule, Loaded
 from adversaria.data.storage import Split
+from adversaria.modalities.image import Image
 
 #: names of the images' and of the labels' array in a .npz, ours first, then those that NumPy gives nameless ones
 _IMAGES, _LABELS = ("images", "samples", "arr_0"), ("labels", "arr_1")
@@ -55,7 +56,7 @@ class ImageArrays(DataModule):
         count, height, width, channels = images.shape
         classes = None if labels is None else [str(k) for k in range(int(labels.max()) + 1)]
         notes = doubts(Split(images, labels), classes)
-        spec = DataSpec((channels, height, width), None if classes is None else len(classes), (-1.0, 1.0), "image")
+        spec = DataSpec((channels, height, width), None if classes is None else len(classes), Image())
         digest = hashlib.sha256(images.tobytes())
         digest.update(b"" if labels is None else labels.tobytes())
         identity: dict[str, str | int] = {

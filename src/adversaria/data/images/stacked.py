@@ -117,7 +117,7 @@ class StackedMNIST(DataModule):
             }
             for which in splits
         }
-        spec = DataSpec((CHANNELS, *digits.spec.shape[1:]), None, digits.spec.value_range, digits.spec.modality)
+        spec = DataSpec((CHANNELS, *digits.spec.shape[1:]), None, digits.spec.modality)
         return Loaded(spec, splits, identities, notes=[*digits.notes, "1,000 modes: each channel is a digit"])
 
     def _stack(self, digits: Loaded, counts: dict[str, int], path: Path) -> cache.Written:

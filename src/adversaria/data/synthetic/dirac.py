@@ -10,6 +10,7 @@ from adversaria.core.types import DataSpec
 from adversaria.data.cache.store import content_hash
 from adversaria.data.module import DataModule, Loaded
 from adversaria.data.storage import Split, Storage
+from adversaria.modalities.points import Points
 
 _EXTENT = 2.0  # of the value range around the point; it informs, nothing is clipped
 
@@ -36,7 +37,7 @@ class DiracPoints(DataModule):
     def load(self) -> Loaded:
         """Zeros."""
         points = np.zeros((self.count, 1), np.float32)
-        spec = DataSpec((1,), None, (-_EXTENT, _EXTENT), "points")
+        spec = DataSpec((1,), None, Points((-_EXTENT, _EXTENT)))
         splits = {"train": Split(points, None), "test": Split(points, None)}
         identities: dict[str, dict[str, str | int]] = {
             which: {

@@ -19,6 +19,7 @@ from adversaria.core.types import DataSpec
 from adversaria.data.cache.store import content_hash
 from adversaria.data.module import DataModule, Loaded
 from adversaria.data.storage import Split, Storage
+from adversaria.modalities.points import Points
 
 #: all lie in memory at once, whoever asks for them: also a config out of a file
 _Modes = Annotated[int, Between(1, 2**20)]
@@ -73,7 +74,7 @@ class GaussianMixture(DataModule):
     def load(self) -> Loaded:
         """Draws the points; the same ones every time."""
         extent = float(self.modes.abs().max()) + _REACH * self.sigma
-        spec = DataSpec((self.modes.shape[1],), None, (-extent, extent), "points")
+        spec = DataSpec((self.modes.shape[1],), None, Points((-extent, extent)))
         splits = {"train": self._draw(self.count, 0), "test": self._draw(self.count // _TEST_SHARE, 1)}
         identities: dict[str, dict[str, str | int]] = {
             which: {

@@ -123,7 +123,7 @@ class FeatureMetrics:
         Raises:
             UserError: the data are no images, or too few, or the extractor cannot work with them.
         """
-        if data.spec.modality != "image":
+        if data.spec.image_shape is None:
             raise UserError(f"metrics.extractor needs images, which data={data.name} is not; choose metrics=modes")
         present = [split for split in self.splits if split == self.splits[0] or split in data.loaded.splits]
         with untouched_rng(device):

@@ -78,8 +78,8 @@ def reference_statistics(
 def _compute(
     extractor: Extractor, data: DataModule, split: Literal["train", "test"], batch_size: int, device: torch.device
 ) -> Reference:
-    source = data.split(split)
-    count = len(source.samples)
+    source = data.images(split)
+    count = len(source)
     if count < 2:
         raise UserError(f"the {split} split of {data.name} has {count} image, too few to compare with; give at least 2")
     gaussian = RunningGaussian(extractor.feature_dim)

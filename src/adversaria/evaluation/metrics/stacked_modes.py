@@ -16,7 +16,7 @@ from adversaria.core.types import BLOCK, Draw
 from adversaria.evaluation.protocol import Scores
 from adversaria.features.classifier import ClassifierNetwork, to_arrays
 from adversaria.features.classifier_extractor import committed
-from adversaria.features.extraction import full_float32, gather_rows, untouched_rng
+from adversaria.features.extraction import full_float32, gather_rows, images_of, untouched_rng
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
@@ -84,7 +84,7 @@ class StackedModes:
 
         def rows(start: int, stop: int) -> Tensor:
             samples = draw(start, stop).samples
-            images = samples if samples.dtype == torch.uint8 else data.spec.to_uint8(samples.nan_to_num())
+            images = images_of(samples, data.spec)
             named = name_modes(network, images.to(device))
             if samples.is_floating_point() and not bool(torch.isfinite(samples).all()):
                 named.fill_(torch.nan)

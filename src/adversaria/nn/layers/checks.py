@@ -53,11 +53,11 @@ def square_image(spec: DataSpec, network: str, sizes: Sequence[int]) -> tuple[in
         sizes: the sides that it can make.
 
     Raises:
-        UserError: the data is no images, or its images have none of these sizes.
+        UserError: the data is no maps, or its maps have none of these sizes.
     """
-    if spec.modality != "image":
+    if len(spec.shape) != 3:
         raise UserError(
-            f"{network} makes images, and this data set has {spec.modality} of shape {list(spec.shape)}: choose "
+            f"{network} makes images, and this data set has {spec.modality.noun} of shape {list(spec.shape)}: choose "
             f"model=mlp or model=residual_mlp, which take any shape"
         )
     channels, height, width = spec.shape
@@ -73,13 +73,6 @@ def output_activation(spec: DataSpec) -> nn.Module:
     """Brings a generator's last layer into the range of the data: tanh for images, nothing for points.
 
     Raises:
-        UserError: images whose value range is not [-1, 1].
+        UserError: the modality has none, as for images whose value range is not [-1, 1].
     """
-    if spec.modality != "image":
-        return nn.Identity()
-    if tuple(spec.value_range) != (-1, 1):
-        raise UserError(
-            f"generators end in tanh and make images in [-1, 1], but the data says {list(spec.value_range)}: give its "
-            f"images the value range (-1, 1)"
-        )
-    return nn.Tanh()
+    return spec.modality.activation()

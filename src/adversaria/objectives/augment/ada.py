@@ -145,8 +145,10 @@ class ADA(Augmentation):
 
 
 def _check_data(spec: DataSpec, rotate90: float) -> None:
-    if spec.modality != "image":
-        raise UserError(f"augment=ada transforms images, and this data set has {spec.modality}: choose augment=none")
+    if len(spec.shape) != 3:
+        raise UserError(
+            f"augment=ada transforms images, and this data set has {spec.modality.noun}: choose augment=none"
+        )
     height, width = spec.shape[1:]
     if rotate90 and height != width:
         raise UserError(

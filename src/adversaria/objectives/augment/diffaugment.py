@@ -30,9 +30,10 @@ class DiffAugment(Augmentation):
 
     def __init__(self, *, spec: DataSpec, policy: Sequence[str] = ("color", "translation", "cutout")) -> None:
         super().__init__()
-        if spec.modality != "image":
+        if len(spec.shape) != 3:
             raise UserError(
-                f"augment=diffaugment transforms images, and this data set has {spec.modality}: choose augment=none"
+                f"augment=diffaugment transforms images, and this data set has {spec.modality.noun}: choose "
+                "augment=none"
             )
         for name in policy:
             if name not in TRANSFORMATIONS:

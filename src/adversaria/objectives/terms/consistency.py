@@ -43,10 +43,10 @@ class Consistency:
 
     def check(self, game: Game) -> None:
         """Refuses data that cannot be mirrored and shifted."""
-        if game.spec.modality != "image":
+        if len(game.spec.shape) != 3:
             raise UserError(
-                f"penalty=consistency flips and shifts images, and this data set has {game.spec.modality}: leave it "
-                "out, as in penalty=none"
+                f"penalty=consistency flips and shifts images, and this data set has {game.spec.modality.noun}: leave "
+                "it out, as in penalty=none"
             )
 
     def __call__(self, step: Step) -> Tensor:

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
 
 from adversaria.core.errors import UserError
+from adversaria.core.files import write_text
+from adversaria.core.modality import Shown
 from adversaria.core.modes import evaluating
 from adversaria.core.ranges import Count, Seed
-from adversaria.modalities.pictures import picture, save_picture
+from adversaria.modalities.pictures import save_picture, show
 from adversaria.sampling.draw import Draw, traverse
 from adversaria.systems.base import SteppedModule
 from adversaria.training.callbacks.ema import sampler_of
@@ -54,9 +55,9 @@ class Samples(Callback):
         self._writer = ThreadPoolExecutor(1, "samples")
         split = pl_module.datamodule.split("train")
         chosen = torch.randperm(len(split.samples), generator=torch.Generator().manual_seed(self.seed))
-        self._reals = split.batch(chosen[: self.count].numpy()).samples
+        self._reals = pl_module.spec.modality.decode(split.batch(chosen[: self.count].numpy()).samples)
         if trainer.global_step == 0:
-            self._publish(trainer, "reals", picture(self._reals, pl_module.spec))
+            self._publish(trainer, "reals", show(self._reals, pl_module.spec))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: SteppedModule, *_: Any) -> None:
         """Draws when a picture is due."""
@@ -90,21 +91,21 @@ class Samples(Callback):
             meanings = traverse(
                 network, pl_module.prior, pl_module.spec, pl_module.device, seed=self.seed, labels=classes
             )
-        self._publish(trainer, "samples", picture(samples, pl_module.spec, columns), f"{trainer.global_step:06d}")
+        self._publish(trainer, "samples", show(samples, pl_module.spec, columns), f"{trainer.global_step:06d}")
         for name, rows in meanings.items():
-            rgb = picture(rows.flatten(0, 1), pl_module.spec, rows.shape[1])
-            self._publish(trainer, name, rgb, f"{name}_{trainer.global_step:06d}")
-        reals = pl_module.spec.to_float(self._reals[: self.count]).to(pl_module.device)
+            shown = show(rows.flatten(0, 1), pl_module.spec, rows.shape[1])
+            self._publish(trainer, name, shown, f"{name}_{trainer.global_step:06d}")
+        reals = self._reals.to(pl_module.device)
         with evaluating(pl_module), torch.no_grad():
             previews = pl_module.previews(reals)
         for name, pictures in previews.items():
-            self._publish(trainer, name, picture(pictures, pl_module.spec), f"{name}_{trainer.global_step:06d}")
+            self._publish(trainer, name, show(pictures, pl_module.spec), f"{name}_{trainer.global_step:06d}")
 
-    def _publish(self, trainer: Trainer, tag: str, rgb: Tensor, name: str | None = None) -> None:
+    def _publish(self, trainer: Trainer, tag: str, shown: Shown, name: str | None = None) -> None:
         """Leaves the compression, 0.1 s for file and TensorBoard, to a thread: a GPU makes 30 updates meanwhile."""
         assert self._writer is not None
         path = Path(trainer.default_root_dir) / "samples" / f"{name or tag}.png"
-        self._written.append(self._writer.submit(_write, path, tag, rgb, trainer.global_step, run_loggers(trainer)))
+        self._written.append(self._writer.submit(_write, path, tag, shown, trainer.global_step, run_loggers(trainer)))
 
     def _wait_for_files(self) -> None:
         """Waits for the pictures so far, and raises what kept one from being written."""
@@ -113,7 +114,9 @@ class Samples(Callback):
             writing.result()
 
 
-def _write(path: Path, tag: str, rgb: Tensor, step: int, loggers: Sequence[RunLogger]) -> None:
-    save_picture(path, rgb)
+def _write(path: Path, tag: str, shown: Shown, step: int, loggers: Sequence[RunLogger]) -> None:
+    save_picture(path, shown.picture)
+    if shown.text is not None:
+        write_text(path.with_suffix(".txt"), f"{shown.text}\n")
     for logger in loggers:
-        logger.log_picture(tag, rgb, step)
+        logger.log_picture(tag, shown.picture, step)
