@@ -36,6 +36,7 @@ objectives: augment.ada.ADA augment.ada_colour.Colour augment.ada_corruption.Cut
     terms.gradient.GradientPenalty terms.gradient.R1 terms.gradient.R2 terms.instance_noise.ExpectedInstanceNoise
     terms.lecam.LeCam terms.mutual_information.MutualInformation terms.path_length.PathLength
     terms.weights.OrthogonalRegularisation terms.weights.WeightDecay
+modalities: image.Image points.Points
 recipes: stylegan2.StyleGAN2Auto
 training: callbacks.checkpoint.Checkpoint callbacks.ema.EMA callbacks.evaluation.Evaluation
     callbacks.forecast.Forecast callbacks.guard.Guard callbacks.health.Health callbacks.profile.Profile
