@@ -30,6 +30,7 @@ TINY = (
     "metrics=modes",
     "metrics.count=64",
     "callbacks.evaluation.every_n_steps=4",
+    "callbacks.evaluation.max_share=null",  # or the machine's speed would decide when to evaluate
     "callbacks.checkpoint.every_n_steps=4",
     "callbacks.health.samples=8",
     "callbacks.health.every_n_steps=2",
