@@ -182,8 +182,7 @@ def test_a_full_disk_says_what_is_saved_and_the_run_goes_on(
 
     from adversaria.core import files
     from adversaria.modalities import pictures
-    from adversaria.runs import checkpoints
-    from adversaria.training import loggers
+    from adversaria.training import checkpoint_io, loggers
 
     def watched(original: Any) -> Any:
         def call(path: Any, *rest: Any, **options: Any) -> Any:
@@ -192,7 +191,7 @@ def test_a_full_disk_says_what_is_saved_and_the_run_goes_on(
 
         return call
 
-    monkeypatch.setattr(checkpoints, "replacing", watched(files.replacing))
+    monkeypatch.setattr(checkpoint_io, "replacing", watched(files.replacing))
     monkeypatch.setattr(pictures, "replacing", watched(files.replacing))
     monkeypatch.setattr(loggers, "append", watched(files.append))
     monkeypatch.setattr(loggers, "subfolder", lambda *parts: full(parts) or parts[0])

@@ -93,9 +93,6 @@ class MelodyGenerator(nn.Module):
             spec.modality.activation(),
         )
 
-    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        return torch.randn(n, self.latent_dim, generator=generator)
-
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         samples: Tensor = self.layers(z)
         return samples
