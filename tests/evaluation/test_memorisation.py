@@ -247,7 +247,8 @@ def test_data_without_test_images_get_the_picture_alone(
             assert metric.evaluate(repeat(images), data, Pixels(), CPU, picture) == {}
         assert "no test split" in caplog.text
         assert "made anew" not in caplog.text
-        assert Image.open(picture).size[0] > 500
+        with Image.open(picture) as drawn:
+            assert drawn.size[0] > 500
         picture.unlink()
 
 

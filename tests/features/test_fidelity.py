@@ -105,6 +105,7 @@ def test_files_that_are_not_its_weights_run_no_code(
     assert not Path("hostile").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")  # what the published file is made with
 def test_torchscript_that_is_not_the_published_file_is_not_even_opened(
     in_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

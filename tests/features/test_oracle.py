@@ -119,6 +119,7 @@ def torch_fidelitys(fakes: str, reals: str, extractor: ClassifierExtractor, chan
         del FEATURE_EXTRACTORS_REGISTRY["ours"]
 
 
+@pytest.mark.filterwarnings("ignore:.*superseded by .*TorchCodec:DeprecationWarning")  # torch-fidelity reads with it
 def test_scores_equal_torch_fidelity_and_prdc(
     reals_and_fakes: tuple[DataModule, Tensor], tmp_path: Path, device: torch.device
 ) -> None:

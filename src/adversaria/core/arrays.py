@@ -64,7 +64,8 @@ def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         BadFile: see there; the message says why.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # NumPy leaves a file that it has opened itself and cannot read open
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         description = json.loads(arrays.pop(_ABOUT).tobytes())
         about, expected = dict(description["about"]), description["sha256"]

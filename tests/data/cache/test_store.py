@@ -24,7 +24,8 @@ COUNT = 100
 #: decodes a folder; leaves a byte in a log for every image, and dies at one of them, once there is a record
 BUILD = """
 import os, signal, sys, time
-from adversaria.data import images, record
+from adversaria.data.cache import record
+from adversaria.data.images import pixels as images
 from adversaria.data.images.folder import ImageFolder
 root, log, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
 record._EVERY = 40
