@@ -51,3 +51,18 @@ def test_commands_compose_and_name_fields_that_exist(command: str) -> None:
     config = config_of(*single)
     for group, node in {**config, "trainer": trainer_node(config)}.items():
         check(node, group)
+
+
+def test_the_line_of_the_training_step_is_right() -> None:
+    [(said, line)] = re.findall(
+        r"line (\d+)\]\(src/adversaria/systems/gan\.py#L(\d+)\)", (ROOT / "README.md").read_text()
+    )
+    assert said == line
+    assert "def training_step" in (ROOT / "src/adversaria/systems/gan.py").read_text().splitlines()[int(line) - 1]
+
+
+def test_the_files_of_the_architecture_are_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = re.findall(r"`([a-z_]+/[a-z_/.]*)`", text)
+    folders = (ROOT / "src" / "adversaria", ROOT, ROOT / "conf")
+    assert [name for name in named if not any((folder / name).exists() for folder in folders)] == []
