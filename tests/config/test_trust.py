@@ -236,6 +236,26 @@ def test_a_key_that_no_run_has_is_refused_and_not_ignored(tmp_path: Path) -> Non
             way()
 
 
+@pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run folder from elsewhere that has not ended, below the working directory."""
+    folder = tmp_path / "outputs" / "dcgan"
+    shutil.copytree(STORED.parents[1], folder)
+    (folder / "result.json").unlink()  # which says that the run has ended
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train.py", "run_dir=outputs/dcgan", "trainer.max_steps=9"])
+    return folder
+
+
+def assert_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command refuses what the folder names, and touches nothing."""
+    before = sorted(Path().rglob("*"))
+    assert train.main() == 2
+    said = capsys.readouterr().err
+    assert "that a config may name here" in said or "another machine has written" in said
+    assert sorted(Path().rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -248,20 +268,11 @@ def test_a_key_that_no_run_has_is_refused_and_not_ignored(tmp_path: Path) -> Non
     ],
 )
 def test_a_run_folder_from_elsewhere_names_parts_of_models_alone(
-    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    line: str, foreign: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "outputs" / "dcgan"
-    shutil.copytree(STORED.parents[1], folder)
-    (folder / "result.json").unlink()  # which says that the run has ended
-    with (folder / "overrides.txt").open("a") as file:
+    with (foreign / "overrides.txt").open("a") as file:
         file.write(f"{line}\n")
-    monkeypatch.chdir(tmp_path)
-    before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr("sys.argv", ["train.py", "run_dir=outputs/dcgan", "trainer.max_steps=9"])
-    assert train.main() == 2
-    said = capsys.readouterr().err
-    assert "that a config may name here" in said or "another machine has written" in said
-    assert sorted(tmp_path.rglob("*")) == before
+    assert_refused(capsys)
 
 
 @pytest.mark.parametrize(
@@ -277,33 +288,21 @@ def test_a_run_folder_from_elsewhere_names_parts_of_models_alone(
     ],
 )
 def test_the_config_of_a_run_folder_from_elsewhere_is_held_to_the_same(
-    key: str, node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    key: str, node: Any, foreign: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "outputs" / "dcgan"
-    shutil.copytree(STORED.parents[1], folder)
-    (folder / "result.json").unlink()
-    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config = yaml.safe_load((foreign / "config.yaml").read_text())
     *above, last = key.split(".")
     place = config
     for name in above:
         place = place[name]
     place[last] = node
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    monkeypatch.chdir(tmp_path)
-    before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr("sys.argv", ["train.py", "run_dir=outputs/dcgan", "trainer.max_steps=9"])
-    assert train.main() == 2
-    said = capsys.readouterr().err
-    assert "that a config may name here" in said or "another machine has written" in said
-    assert sorted(tmp_path.rglob("*")) == before
+    (foreign / "config.yaml").write_text(yaml.safe_dump(config))
+    assert_refused(capsys)
 
 
 def test_what_is_typed_again_is_the_users_own_word(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    foreign: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(STORED.parents[1], tmp_path / "outputs" / "dcgan")
-    (tmp_path / "outputs" / "dcgan" / "result.json").unlink()
-    monkeypatch.chdir(tmp_path)
     typed = "+callbacks.x._target_=lightning.pytorch.callbacks.Timer"
     monkeypatch.setattr("sys.argv", ["train.py", "run_dir=outputs/dcgan", "trainer.max_steps=9", typed])
     assert train.main() == 2  # allowed, but it is another run then

@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from adversaria.config import overrides
+from adversaria.config.plain import conf_dir
 from adversaria.core.errors import UserError
 from adversaria.runs.continued import all_overrides, continued
 from adversaria.runs.folder import Run
@@ -117,6 +118,24 @@ def test_a_path_that_this_machine_typed_may_stand_in_a_config_of_an_earlier_vers
     overrides.note(["data.root=photos"])
     with continued(run, []):
         pass
+
+
+def test_a_choice_with_a_dot_is_added_as_it_was_typed(run: Run) -> None:
+    with continued(run, ["+trainer.max_time=1", "+mine=a.b"]) as (changes, _):
+        assert changes == ["++trainer.max_time=1", "+mine=a.b"]
+
+
+def test_the_packages_own_paths_are_known_wherever_it_lies(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the folder ``conf/hydra`` is left out, not all below a folder of that name."""
+    conf = shutil.copytree(conf_dir(), tmp_path / "hydra" / "conf")
+    (conf / "data" / "mine.yaml").write_text("root: /somewhere/shipped\n")
+    monkeypatch.setattr(overrides, "conf_dir", lambda: conf)
+    stored = run.stored_config()
+    stored["data"]["root"] = "/somewhere/shipped"
+    run.config.write_text(yaml.safe_dump(stored))
+    overrides.refuse_foreign_places(stored, run.config, run.overrides, [])
 
 
 def test_a_field_that_came_later_has_its_default(run: Run) -> None:

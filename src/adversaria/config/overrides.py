@@ -219,7 +219,7 @@ def _check_interpolations(text: str, where: str) -> None:
                 f"{where} reads {shown(inner, 40)}; a stored file may refer to keys of the config alone: remove the "
                 "line, and give the value on the command line"
             )
-        pending += getattr(node, "children", None) or []
+        pending += getattr(node, "children", None) or []  # leaves of the parser's tree have none
 
 
 def _names_a_place(override: Override) -> bool:
@@ -256,7 +256,8 @@ def _places(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 def _texts_of_conf() -> frozenset[str]:
     """Every text in the package's own configs of runs."""
-    files = [file for file in conf_dir().rglob("*.yaml") if "hydra" not in file.parts]
+    conf = conf_dir()
+    files = [file for file in conf.rglob("*.yaml") if file.parent != conf / "hydra"]
     return frozenset(text for file in files for text in _texts(yaml.safe_load(read_text(file))))
 
 

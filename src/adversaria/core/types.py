@@ -154,9 +154,14 @@ class Step:
             yield self
             return
         names = ("real", "fake", "real_labels", "fake_labels", "latents")
-        cut = [[None] * count if (t := getattr(self, name)) is None else t.tensor_split(count) for name in names]
+        whole = (self.real, self.fake, self.real_labels, self.fake_labels, self.latents)
+        cut = [[None] * count if t is None else t.tensor_split(count) for t in whole]
         for tensors in zip(*cut, strict=True):
             yield replace(self, **dict(zip(names, tensors, strict=True)), real_output=None, fake_output=None)
+
+    def network(self, role: Network) -> nn.Module:
+        """The network that ``role`` names."""
+        return self.generator if role == "generator" else self.discriminator
 
     def logits(self, x: Tensor, labels: Tensor | None) -> Tensor:
         """D's logits ``[len(x), ...]`` of augmented ``x``: what gradient penalties differentiate with respect to x."""

@@ -228,6 +228,7 @@ class DataModule(LightningDataModule):
             world=trainer.world_size,
             count=self.batch_size * int(trainer.lightning_module.batches_per_step),  # type: ignore[arg-type]
             device=trainer.strategy.root_device,
+            # a module of a user's own, which is no system, has none
             rollbacks=len(getattr(trainer.lightning_module, "rollbacks", ())),
         )
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from adversaria.core.machine import cores
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -29,15 +31,15 @@ class Machine:
     @classmethod
     def of(cls, trainer: Mapping[str, Any]) -> Machine:
         """The machine as the config's ``trainer`` uses it."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        available = cores()
         on_gpu = trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
         present = torch.cuda.device_count() if on_gpu else 1
         devices = _count(trainer["devices"], present) * int(trainer.get("num_nodes", 1))
         if on_gpu:
             properties = torch.cuda.get_device_properties(0)
-            return cls(properties.name, properties.total_memory, devices, cores)
+            return cls(properties.name, properties.total_memory, devices, available)
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return cls(None, memory // devices, devices, max(1, cores // devices))
+        return cls(None, memory // devices, devices, max(1, available // devices))
 
     def __str__(self) -> str:
         """In a few words, for messages."""

@@ -45,9 +45,10 @@ def continued(run: Run, given: Sequence[str]) -> Iterator[tuple[list[str], Path]
     """
     stored, given = run.stored_config() or {}, [typed_today(line) for line in given]
     choices.brought_back(run.overrides, given)  # refuses what no run has written
-    _refuse_other_names(run, stored)
+    lines = run.stored_overrides()
+    _refuse_other_names(run, lines, stored)
     choices.refuse_foreign_places(stored, run.config, run.overrides, given)
-    said, again = _last(run.stored_overrides()), _last(given)
+    said, again = _last(lines), _last(given)
     # what the run's overrides say already is in its config; of several choices the last one counts
     repeated = {key for key, value in again.items() if key in said and said[key] == value}
     new = [line for line in given if (o := choices.parse(line)) is None or o.get_key_element() not in repeated]
@@ -68,10 +69,10 @@ def all_overrides(run: Run, given: Sequence[str]) -> list[str]:
     return [*kept, *given]
 
 
-def _refuse_other_names(run: Run, config: Plain) -> None:
+def _refuse_other_names(run: Run, lines: Iterable[str], config: Plain) -> None:
     """Raises UserError if a stored override names an object that the stored config does not have: one was changed."""
     known = set(_targets(config))
-    for number, line in enumerate(run.stored_overrides(), 1):
+    for number, line in enumerate(lines, 1):
         if (override := choices.parse(line)) is None:
             continue
         *_, last = override.key_or_group.split(".")
@@ -143,7 +144,8 @@ def _last(lines: Iterable[str]) -> Plain:
 def _forced(line: str) -> str:
     """An addition is a change where the stored config has the key."""
     override = choices.parse(line)
-    return f"+{line}" if override is not None and override.type == OverrideType.ADD and "." in line else line
+    adds_key = override is not None and override.type == OverrideType.ADD and "." in override.key_or_group
+    return f"+{line}" if adds_key else line
 
 
 def _literal(value: Any) -> Any:

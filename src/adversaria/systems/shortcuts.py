@@ -54,6 +54,7 @@ class Shortcuts(LightningModule):
 
     def _listeners(self, hook: str) -> list[Callback]:
         """The trainer's callbacks that override ``hook``."""
+        # callbacks are also users'; what they listen to is what they override
         return [c for c in self.trainer.callbacks if getattr(type(c), hook) is not getattr(Callback, hook)]
 
     def _apply_batch_transfer_handler(

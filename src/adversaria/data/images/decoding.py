@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -18,6 +17,7 @@ from PIL import UnidentifiedImageError
 from tqdm import tqdm
 
 from adversaria.core.errors import UserError
+from adversaria.core.machine import cores
 from adversaria.core.text import shown
 from adversaria.data.cache.record import BuildRecord, forget
 from adversaria.data.cache.store import Written
@@ -194,7 +194,7 @@ def _in_parallel(work: Callable[[list[Item]], _Rows], chunks: Iterable[list[Item
     Threads suffice, as Pillow decodes and resizes without the interpreter's lock; processes were no faster on small
     JPEGs, and would have to send every image twice.
     """
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     pending: deque[Future[_Rows]] = deque()
     try:

@@ -32,6 +32,7 @@ class Make:
     def __call__(self, layer: Layer) -> Layer:
         """What ``wrap`` makes of ``layer``."""
         self.init(layer.weight)
+        # Linear and convolutions have one, other layers need not
         if isinstance(bias := getattr(layer, "bias", None), Tensor):
             nn.init.zeros_(bias)
         wrapped: Layer = self.wrap(layer)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec, DiscriminatorOutput
+from adversaria.nn.layers.codes import Codes
 from adversaria.nn.network import Discriminator, Generator, Network, Style, as_discriminator, as_generator
 
 
@@ -93,6 +94,19 @@ class EnclosingDiscriminator(Enclosing, Discriminator):
     @abstractmethod
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, *spec.shape]``, ``labels [N]`` if conditional -> what it says of them."""
+
+
+def codes_in_turn(z: Tensor, noise_dim: int, first: Codes | None, second: Codes | None) -> Tensor:
+    """Latents ``[N, noise | joined codes]`` as ``[N, noise | first | second]``, for a part whose codes join another's.
+
+    Args:
+        z: as the whole takes it; as it is where only one part has codes.
+        noise_dim: of the noise.
+        first, second: that were joined by ``first.beside(second)``.
+    """
+    if first is None or second is None:
+        return z
+    return torch.cat([z[:, :noise_dim], *first.apart(second, z[:, noise_dim:])], dim=1)
 
 
 def give_labels(part: Enclosing, key: str) -> None:

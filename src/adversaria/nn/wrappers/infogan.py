@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
-import torch
 from torch import Tensor, nn
 
 from adversaria.core.errors import UserError
@@ -17,7 +16,7 @@ from adversaria.core.ranges import Between, Length, Width, WidthOrNone
 from adversaria.core.types import DataSpec, DiscriminatorOutput
 from adversaria.nn.layers import Codes, require_positive
 from adversaria.nn.networks.dcgan import init_weights
-from adversaria.nn.wrappers.enclosing import EnclosingDiscriminator, EnclosingGenerator, feature_dim
+from adversaria.nn.wrappers.enclosing import EnclosingDiscriminator, EnclosingGenerator, codes_in_turn, feature_dim
 from adversaria.nn.wrappers.pictures import of_codes
 
 
@@ -54,10 +53,7 @@ class InfoGANGenerator(EnclosingGenerator):
 
     def inner_latents(self, z: Tensor) -> Tensor:
         """``z``, where the enclosed generator takes these codes for noise; behind them stand its own, if it has any."""
-        if self._behind is None:
-            return z
-        noise, codes = z[:, : self.noise_dim], z[:, self.noise_dim :]
-        return torch.cat([noise, *self._own.apart(self._behind, codes)], dim=1)
+        return codes_in_turn(z, self.noise_dim, self._own, self._behind)
 
     def traversals(self, columns: int, draw: Callable[[int], Tensor]) -> Mapping[str, Tensor]:
         """One picture for each code, see `adversaria.nn.wrappers.pictures.of_codes`."""

@@ -19,7 +19,7 @@ from adversaria.core.ranges import Depth, Width
 from adversaria.core.types import DataSpec
 from adversaria.nn.layers import Codes
 from adversaria.nn.network import Generator, as_generator
-from adversaria.nn.wrappers.enclosing import EnclosingGenerator
+from adversaria.nn.wrappers.enclosing import EnclosingGenerator, codes_in_turn
 from adversaria.nn.wrappers.pictures import of_codes, of_generators
 
 
@@ -53,10 +53,7 @@ class MGANGenerator(EnclosingGenerator):
 
     def inner_latents(self, z: Tensor) -> Tensor:
         """``[N, noise | codes of the enclosed generator, if it has any | index]``, whose first layer takes it all."""
-        if self._before is None:
-            return z
-        noise, codes = z[:, : self.noise_dim], z[:, self.noise_dim :]
-        return torch.cat([noise, *self._before.apart(self._index, codes)], dim=1)
+        return codes_in_turn(z, self.noise_dim, self._before, self._index)
 
     def traversals(self, columns: int, draw: Callable[[int], Tensor]) -> Mapping[str, Tensor]:
         """``generators``, and a picture for each code where the enclosed generator has some."""

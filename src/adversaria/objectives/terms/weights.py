@@ -44,7 +44,7 @@ class OrthogonalRegularisation:
     def __call__(self, step: Step) -> Tensor:
         """A float32 scalar."""
         terms = []
-        for matrix in weight_matrices(getattr(step, self.applies_to)):
+        for matrix in weight_matrices(step.network(self.applies_to)):
             with without_autocast(matrix.device):
                 gram = matrix @ matrix.T  # [filters, filters]
                 terms.append((gram - gram.diagonal().diag()).square().sum())
@@ -76,7 +76,7 @@ class WeightDecay:
 
     def __call__(self, step: Step) -> Tensor:
         """A float32 scalar."""
-        terms = [matrix.square().sum() for matrix in weight_matrices(getattr(step, self.applies_to))]
+        terms = [matrix.square().sum() for matrix in weight_matrices(step.network(self.applies_to))]
         return 0.5 * torch.stack(terms).sum()
 
 

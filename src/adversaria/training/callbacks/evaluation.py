@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning import Trainer
@@ -22,6 +22,7 @@ from adversaria.features.extraction import from_rank_zero
 from adversaria.sampling.draw import Draw
 from adversaria.systems.base import SteppedModule
 from adversaria.training.callbacks.ema import EMA, sampler_of
+from adversaria.training.callbacks.lookup import callback_of
 from adversaria.training.run_logger import run_loggers
 
 log = logging.getLogger("adversaria")
@@ -95,10 +96,9 @@ class Evaluation(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Settles what the scores will be scores of; the metrics were prepared before the run had a folder."""
-        averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        weights: Literal["ema", "raw"] = "raw" if callback_of(trainer, EMA) is None else "ema"
         self.fingerprints = {
-            name: fingerprint(metrics, weights="ema" if averaged else "raw", seed=self.seed)
-            for name, metrics in self.metrics.items()
+            name: fingerprint(metrics, weights=weights, seed=self.seed) for name, metrics in self.metrics.items()
         }
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: SteppedModule) -> None:

@@ -18,6 +18,7 @@ from adversaria.core.errors import UserError
 from adversaria.core.modes import evaluating
 from adversaria.core.ranges import Amount
 from adversaria.core.types import DataSpec
+from adversaria.nn.network import as_discriminator
 from adversaria.runs.checkpoints import read_checkpoint
 from adversaria.runs.folder import Run
 from adversaria.sampling.restore import check_objective
@@ -172,8 +173,7 @@ def layers_from_the_image(network: nn.Module, spec: DataSpec, *, conditional: bo
 
     hooks = [module.register_forward_hook(note) for module in network.modules() if _own_parameters(module)]
     try:
-        # A discriminator of a user's own need not say how many samples it judges together.
-        count = getattr(network, "packing", 1)
+        count = as_discriminator(network).packing  # samples that it judges together
         device = next(network.parameters()).device
         labels = (torch.zeros(count, dtype=torch.int64, device=device),) if conditional else ()
         with evaluating(network):  # it draws no random numbers and moves no statistics then
