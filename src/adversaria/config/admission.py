@@ -63,6 +63,7 @@ _DETECTOR = Kind("a detector", "adversaria.health.Detector", ("adversaria.health
 _SCHEDULE = Kind("a schedule", "adversaria.systems.optim.Schedule", ("adversaria.systems.optim",))
 _RAMP = Kind("a ramp", "collections.abc.Callable", ("adversaria.core.schedules",), own=True)
 _LATENT = Kind("a distribution of latents", "adversaria.nn.latents.Latent", ("adversaria.nn.latents",), own=True)
+_PAIRING = Kind("a pairing", "adversaria.systems.pairing.Pairing", ("adversaria.systems.pairing",), own=True)
 _MODALITY = Kind("a modality", "adversaria.core.modality.Modality", ("adversaria.modalities",), own=True)
 _STRATEGY = Kind(
     "a strategy",
@@ -79,6 +80,7 @@ NESTED = (
     _SCHEDULE,
     _RAMP,
     _LATENT,
+    _PAIRING,
     _MODALITY,
     *(
         Kind(words, f"{room}.{name}", (room,), own=True, functions=True)
@@ -116,11 +118,12 @@ PLACES: Mapping[str, Place] = {
     "model": _place(
         "a system",
         "adversaria.systems.base.SteppedModule",
-        ["adversaria.systems.gan", "adversaria.systems.vae"],
+        [f"adversaria.systems.{name}" for name in ("gan", "vae", "pix2pix")],
         "spec seed loss penalty augment optim",
         own=True,
     ),
     "model.latent": Place((_LATENT,)),
+    "model.pairing": Place((_PAIRING,)),
     "loss": _place(
         "a loss", "adversaria.objectives.losses.AdversarialLoss", ["adversaria.objectives.losses"], "spec", own=True
     ),

@@ -33,6 +33,7 @@ class DataSpec:
         modality: what a sample is.
         class_names: of the classes, in the order of the labels; None without labels, and for a model that was trained
             before names were kept.
+        condition: what networks are given beside each sample, such as the picture to edit; None: nothing but labels.
 
     Raises:
         UserError: the modality is not an object derived from `Modality`.
@@ -42,6 +43,7 @@ class DataSpec:
     num_classes: int | None
     modality: Modality
     class_names: tuple[str, ...] | None = None
+    condition: DataSpec | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.modality, Modality):
@@ -73,11 +75,12 @@ class DataSpec:
             "num_classes": self.num_classes,
             "modality": self.modality.to_dict(),
             "class_names": None if self.class_names is None else list(self.class_names),
+            "condition": None if self.condition is None else self.condition.to_dict(),
         }
 
     @staticmethod
     def arguments_of(plain: Mapping[str, Any]) -> dict[str, Any]:
-        """Of what `to_dict` gave all but the modality; names are cleaned, for the file may have come from anywhere.
+        """Of what `to_dict` gave all but modality and condition; names are cleaned, for the file may be anyone's.
 
         Raises:
             KeyError, TypeError, ValueError: it describes no data.
@@ -100,7 +103,11 @@ class DataSpec:
 
 
 class Batch(NamedTuple):
-    """Samples as their modality stores them, such as images uint8 ``[N, C, H, W]``; ``labels [N]`` int64 or None."""
+    """Samples as their modality stores them, such as images uint8 ``[N, C, H, W]``, and what goes with them.
+
+    ``labels``: classes ``[N]`` int64; or conditions ``[N, *spec.condition.shape]``, as stored where the samples are as
+    stored and as the networks see them beside a network's samples; or None.
+    """
 
     samples: Tensor
     labels: Tensor | None
@@ -129,7 +136,8 @@ class Step:
         generator, discriminator, augment: the networks; ``augment`` is the identity unless configured.
         real: reals ``[N, ...]`` float in the value range, before augmentation.
         fake: fakes ``[M, ...]``, before augmentation; carry gradients in a G step only.
-        real_labels, fake_labels: ``[N]``, ``[M]`` int64, or None for an unconditional model.
+        real_labels, fake_labels: ``[N]``, ``[M]`` int64, or None for an unconditional model; conditions
+            ``[N, *spec.condition.shape]`` for one that translates.
         latents: ``[M, latent_dim]``, those of ``fake``.
         real_output, fake_output: what D said of them in this step; ``real_output`` is None in a G step unless the
             loss needed it, and both are for a term that does not use them (see `Term`).
@@ -163,9 +171,16 @@ class Step:
         """The network that ``role`` names."""
         return self.generator if role == "generator" else self.discriminator
 
+    def shown(self, x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What D is called with: augmented ``x`` and its labels; a condition of the same extent is augmented alike."""
+        if labels is None or labels.dim() == 1 or labels.shape[2:] != x.shape[2:]:
+            return self.augment(x), labels
+        both: Tensor = self.augment(torch.cat([x, labels], dim=1))  # [N, C + C', H, W]
+        return both[:, : x.shape[1]], both[:, x.shape[1] :]
+
     def logits(self, x: Tensor, labels: Tensor | None) -> Tensor:
         """D's logits ``[len(x), ...]`` of augmented ``x``: what gradient penalties differentiate with respect to x."""
-        output: DiscriminatorOutput = self.discriminator(self.augment(x), labels)
+        output: DiscriminatorOutput = self.discriminator(*self.shown(x, labels))
         return output.logits
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
 from torch import Tensor
 
 from adversaria.core.errors import UserError
@@ -23,6 +24,8 @@ SplitName: TypeAlias = Literal["train", "test"]
 _SHOWN_CLASSES = 12
 #: samples that are made into images at a time
 _BLOCK = 256
+#: added to the seed for the order of conditions that belong to no sample
+_OTHER_ORDER = 2**40
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class Loaded:
         identities: of each split, plain; two data sets with equal identities have equal samples.
         class_names: None without labels.
         notes: what the user should know, one sentence each.
+        conditions: what networks are given beside the samples, by split, where ``spec.condition`` says that there is
+            something; of its labels nothing is used.
+        aligned: whether the i-th condition belongs to the i-th sample; else each has an order and a number of its own.
     """
 
     spec: DataSpec
@@ -42,6 +48,8 @@ class Loaded:
     identities: dict[str, dict[str, str | int]]
     class_names: list[str] | None = None
     notes: list[str] = field(default_factory=list)
+    conditions: dict[str, Split] = field(default_factory=dict)
+    aligned: bool = True
 
 
 class DataModule(LightningDataModule):
@@ -152,6 +160,11 @@ class DataModule(LightningDataModule):
             return None
         return [int(count) for count in np.bincount(labels, minlength=len(self.class_names))]
 
+    @property
+    def held_out(self) -> SplitName:
+        """The split that is evaluated on where what is given comes from data: the test split if there is one."""
+        return "test" if "test" in self.loaded.splits else "train"
+
     def split(self, which: SplitName) -> Split:
         """The stored samples of one split.
 
@@ -161,6 +174,19 @@ class DataModule(LightningDataModule):
         if which not in self.loaded.splits:
             raise UserError(f"{self.name} has no {which} split: add a folder {which}/ beside train/, or use the other")
         return self.loaded.splits[which]
+
+    def batch(self, which: SplitName, numbers: NDArray[np.integer[Any]]) -> Batch:
+        """The samples of these numbers as they are stored, with their labels, or with the conditions of these numbers.
+
+        Args:
+            which: the split.
+            numbers: ``[n]``, from 0; beyond the last sample or condition they begin again.
+        """
+        split, conditions = self.split(which), self.loaded.conditions
+        batch = split.batch(numbers % len(split))
+        if not conditions:
+            return batch
+        return Batch(batch.samples, conditions[which].batch(numbers % len(conditions[which])).samples)
 
     def images(self, which: SplitName) -> Split:
         """One split as the images that features may be taken of, in memory if they are not what is stored.
@@ -203,7 +229,8 @@ class DataModule(LightningDataModule):
 
     def reals(self, step: int, rank: int, world: int, count: int) -> Batch:
         """The ``count`` reals of a rank in a step, in memory: what every loader yields there, computed directly."""
-        return self.split("train").batch(self._steps(step, rank, world, count).at(step))
+        streams = [split.batch(steps.at(step)) for split, steps in self._streams(step, rank, world, count)]
+        return streams[0] if len(streams) == 1 else Batch(streams[0].samples, streams[1].samples)
 
     def loader(
         self, start: int, rank: int, world: int, count: int, device: torch.device, rollbacks: int = 0
@@ -212,10 +239,11 @@ class DataModule(LightningDataModule):
 
         After ``rollbacks`` of the run the order is another.
         """
-        split = self.split("train")
+        streams = self._streams(start, rank, world, count, rollbacks)
         processes = self.trainer.num_devices if self.trainer is not None else 1
-        storage = choose(self.storage, split.samples.nbytes, device, processes)
-        return endless(split, self._steps(start, rank, world, count, rollbacks), storage, device, self.num_workers)
+        storage = choose(self.storage, sum(split.samples.nbytes for split, _ in streams), device, processes)
+        loaders = [endless(split, steps, storage, device, self.num_workers) for split, steps in streams]
+        return loaders[0] if len(loaders) == 1 else WithConditions(*loaders)
 
     def train_dataloader(self) -> Iterable[Batch]:
         """Endless batches of ``batch_size * batches_per_step`` reals for this rank, from the trainer's step on."""
@@ -241,18 +269,49 @@ class DataModule(LightningDataModule):
 
         Returns:
             float ``[N, *spec.shape]``, images in the memory format of the batch (channels-last), each mirrored with
-            probability 1/2 if ``mirror``; and the labels ``[N]``.
+            probability 1/2 if ``mirror``; and the labels ``[N]``, or the conditions float ``[N, *condition.shape]``,
+            mirrored alike.
         """
-        samples = batch.samples
+        samples, labels = batch
+        condition = self.spec.condition
         if self.mirror:
             coin = torch.rand(len(samples), 1, 1, 1, device=samples.device) < 0.5
             samples = torch.where(coin, samples.flip(3), samples)
-        return self.spec.modality.decode(samples), batch.labels
+            if condition is not None and labels is not None:
+                labels = torch.where(coin, labels.flip(3), labels)
+        if condition is not None and labels is not None:
+            labels = condition.modality.decode(labels)
+        return self.spec.modality.decode(samples), labels
 
-    def _steps(self, start: int, rank: int, world: int, count: int, rollbacks: int = 0) -> StepIndices:
+    def _streams(
+        self, start: int, rank: int, world: int, count: int, rollbacks: int = 0
+    ) -> list[tuple[Split, StepIndices]]:
+        """The training samples in their order, and the conditions in theirs if there are any."""
         self.prepare()
-        stream = EpochStream(len(self.split("train")), self.seed, rollbacks=rollbacks)
-        return StepIndices(stream, start, rank, world, count)
+        samples, conditions = self.split("train"), self.loaded.conditions.get("train")
+        # the same order where the two belong together
+        seed = self.seed if self.loaded.aligned else self.seed + _OTHER_ORDER
+        wanted = [(samples, self.seed)] + ([] if conditions is None else [(conditions, seed)])
+        return [
+            (split, StepIndices(EpochStream(len(split), seed, rollbacks=rollbacks), start, rank, world, count))
+            for split, seed in wanted
+        ]
+
+
+@dataclass(frozen=True)
+class WithConditions:
+    """Endless batches of samples and of conditions, as batches of both.
+
+    Attributes:
+        samples, conditions: each endless; they start anew whenever this is iterated.
+    """
+
+    samples: Iterable[Batch]
+    conditions: Iterable[Batch]
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch, conditions in zip(self.samples, self.conditions, strict=True):
+            yield Batch(batch.samples, conditions.samples)
 
 
 class _Tick:

@@ -146,7 +146,9 @@ def _inputs(sampler: nn.Module, system: Any, batch: int, device: torch.device) -
 
 
 def _labels(system: Any, batch: int, device: torch.device) -> tuple[Tensor, ...]:
-    """Labels ``[batch]`` of the classes in turn; nothing for an unconditional model."""
+    """Labels ``[batch]`` of the classes in turn, or empty conditions; nothing for an unconditional model."""
     if not system.conditional:
         return ()
+    if system.translates:
+        return (torch.zeros(batch, *system.spec.condition.shape, device=device),)
     return (torch.arange(batch, device=device) % system.spec.num_classes,)

@@ -37,7 +37,7 @@ class Fakes:
 
     Attributes:
         spec: of the samples.
-        draw: the samples by number, given how many reals each class has (None: no labels).
+        draw: the samples by number, given what they are compared with.
         network: the one that is drawn from, put into eval mode meanwhile; None for images.
         device: where the metrics work.
         count: how many there are; None: as many as one likes.
@@ -47,7 +47,7 @@ class Fakes:
     """
 
     spec: DataSpec
-    draw: Callable[[Sequence[float] | None], Draw]
+    draw: Callable[[DataModule], Draw]
     network: nn.Module | None
     device: torch.device
     count: int | None = None
@@ -60,17 +60,14 @@ class Fakes:
     def drawing_from(self, data: DataModule) -> Iterator[Draw]:
         """The samples to compare with ``data``; inside the block the network is in eval mode."""
         with nullcontext() if self.network is None else evaluating(self.network):
-            yield self.draw(data.class_counts)
+            yield self.draw(data)
 
 
 def of_sampler(sampler: Sampler, seed: int = 0) -> Fakes:
-    """Samples of a trained model, with labels as often as among the reals if it is conditional."""
+    """Samples of a trained model; labels, or what is to be edited, come from the reals (see `DrawsInputs.inputs`)."""
 
-    def draw(counts: Sequence[float] | None) -> Draw:
-        weights = counts if sampler.conditional else None
-        if sampler.conditional and counts is None:
-            weights = [1.0] * int(sampler.spec.num_classes or 1)  # unlabelled reals: all classes alike
-        return DrawFromNetwork(sampler.network, sampler.device, sampler.inputs(seed=seed, class_weights=weights))
+    def draw(data: DataModule) -> Draw:
+        return DrawFromNetwork(sampler.network, sampler.device, sampler.inputs(data, seed=seed))
 
     about = {"generator_updates": sampler.generator_updates, "images_seen": sampler.images_seen}
     return Fakes(

@@ -27,6 +27,7 @@ class Probe:
     random number is drawn, and nothing is read from the device.
 
     Args:
+        system: that will be measured; says what stands beside the reals.
         data: prepared; its test split, where there is one, gives the held-out reals.
         count: samples of each kind.
         seed: of the choice of samples, of the latents and of the features.
@@ -34,7 +35,17 @@ class Probe:
         dtype: of their parameters.
     """
 
-    def __init__(self, data: DataModule, *, count: int, seed: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        system: SteppedModule,
+        data: DataModule,
+        *,
+        count: int,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._beside = system.beside
         self.seed, self.device, self.dtype = seed, device, dtype
         self.real, self.labels = self._reals(data, "train", count)
         held_out = "test" in data.loaded.splits and len(data.split("test")) >= count
@@ -46,18 +57,22 @@ class Probe:
         self.varied = bool(self.spread > 0)
 
     def _reals(self, data: DataModule, split: Any, count: int) -> tuple[Tensor, Tensor | None]:
-        """``count`` samples of ``split`` as the networks see them, and their labels, on the device."""
+        """``count`` samples of ``split`` as the networks see them, and what they are given beside, on the device."""
         chosen = np.random.default_rng(self.seed).permutation(len(data.split(split)))[:count]
-        batch: Batch = data.split(split).batch(chosen)
-        samples = data.spec.modality.decode(batch.samples).to(self.device, self.dtype)
-        return samples, None if batch.labels is None else batch.labels.to(self.device)
+        batch: Batch = data.batch(split, chosen)
+        samples, labels, condition = data.spec.modality.decode(batch.samples), batch.labels, data.spec.condition
+        if labels is not None and condition is not None:
+            labels = condition.modality.decode(labels)
+        beside = self._beside(samples, labels, torch.Generator().manual_seed(self.seed))
+        if beside is not None:
+            beside = beside.to(self.device, self.dtype if beside.is_floating_point() else None)
+        return samples.to(self.device, self.dtype), beside
 
     def __call__(self, system: SteppedModule) -> dict[str, Tensor]:
         """Scalars by name, on the device; those of D for a system that plays a game."""
-        labels = self.labels if system.conditional else None
         with probing(system.sampler) as generator, torch.no_grad():
             z = system.prior.draw(len(self.real), torch.Generator().manual_seed(self.seed))
-            fake = generator(z.to(self.device, self.dtype), labels).to(self.dtype)
+            fake = generator(z.to(self.device, self.dtype), self.labels).to(self.dtype)
         values = {}
         if self.varied:
             spread, nearest = distances(self.features(fake.float()))
@@ -65,11 +80,9 @@ class Probe:
         if (game := system.game) is None:
             return values
         with probing(game.discriminator) as network:
-            return values | self._discriminator(network, fake, system.conditional, game.loss)
+            return values | self._discriminator(network, fake, game.loss)
 
-    def _discriminator(
-        self, network: nn.Module, fake: Tensor, conditional: bool, loss: AdversarialLoss
-    ) -> dict[str, Tensor]:
+    def _discriminator(self, network: nn.Module, fake: Tensor, loss: AdversarialLoss) -> dict[str, Tensor]:
         """How steep D is on reals, fakes and between them, what its logits leave to learn, and whether it overfits."""
         # Places between, one at each of as many shares: a penalty draws them at random, a probe need not.
         shares = torch.linspace(0, 1, len(fake), device=self.device, dtype=self.dtype)
@@ -83,7 +96,7 @@ class Probe:
         # Where D judges each sample by itself one pass does for all; BatchNorm would mix the kinds.
         for group in [[name] for name in places] if mixes_samples(network) else [list(places)]:
             x = torch.cat([places[name] for name in group]).detach().requires_grad_()
-            its_labels = torch.cat([labels[name] for name in group]) if conditional else None
+            its_labels = None if self.labels is None else torch.cat([labels[name] for name in group])
             judged = _mean_logit(network(x, its_labels))
             [slope] = torch.autograd.grad(judged.sum(), x)
             logits |= zip(group, judged.detach().chunk(len(group)), strict=True)

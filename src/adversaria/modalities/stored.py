@@ -34,4 +34,7 @@ def spec_of(plain: Mapping[str, Any], packages: Sequence[str] = ()) -> DataSpec:
     modality = construct(with_current_names(node), "spec.modality", Trust(packages, EVERYTHING))
     if not isinstance(modality, Modality):
         raise UserError(f"spec.modality={shown(node)} of the checkpoint is no modality; the file is damaged")
-    return DataSpec(modality=modality, **DataSpec.arguments_of(plain))
+    condition = None if plain.get("condition") is None else spec_of(plain["condition"], packages)
+    if condition is not None and condition.condition is not None:
+        raise ValueError("a condition of a condition")
+    return DataSpec(modality=modality, condition=condition, **DataSpec.arguments_of(plain))

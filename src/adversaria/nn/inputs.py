@@ -1,9 +1,9 @@
-"""What a sampler is called with, by number: input ``i`` depends on the seed and on ``i`` alone."""
+"""What a sampler is called with, by number: input ``i`` depends on the seed, on ``i`` and on what is given alone."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -28,8 +28,35 @@ class Inputs(Protocol):
     options: Mapping[str, Any]
 
     def __call__(self, start: int, stop: int) -> tuple[Tensor, Tensor | None]:
-        """``z [stop - start, ...]`` and ``y [stop - start, ...]``, such as labels, or None; both on the CPU."""
+        """``z [stop - start, ...]`` and ``y [stop - start, ...]``, labels or conditions, or None; both on the CPU."""
         ...
+
+
+class ConditionInputs:
+    """Conditions, such as pictures to edit, and the latents of a generator that takes some.
+
+    Args:
+        prior: of the latents.
+        conditions: ``conditions(start, stop)`` gives those of numbers ``start`` to ``stop - 1``, float ``[stop - start,
+            *condition.shape]`` on the CPU.
+        seed: of the latents.
+        options: keyword arguments of the sampler, such as the direction of a translation.
+    """
+
+    def __init__(
+        self,
+        prior: Prior,
+        conditions: Callable[[int, int], Tensor],
+        *,
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.conditions, self.options = conditions, options or {}
+        self._latents = LatentInputs(prior, seed=seed)
+
+    def __call__(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """``z [stop - start, latent_dim]`` and ``y [stop - start, *condition.shape]``, float32, on the CPU."""
+        return self._latents(start, stop)[0], self.conditions(start, stop)
 
 
 class LatentInputs:
@@ -45,9 +72,10 @@ class LatentInputs:
         truncation: for a generator that truncates by itself the psi that its ``forward`` is called with (Karras et al.
             2019, appendix B). Else latents with a magnitude above it are drawn again (Brock et al. 2019, section 3.1);
             codes behind the noise stay.
+        given: ``[N, latent_dim]``, in place of drawn latents; beyond the last they begin again.
 
     Raises:
-        UserError: ``truncation`` is not above 0 (or 0.01, where latents are drawn again), or senseless for the prior.
+        UserError: latents of another length, or ``truncation`` is not above 0 (or 0.01, where latents are drawn again), or senseless for the prior.
     """
 
     def __init__(
@@ -58,9 +86,14 @@ class LatentInputs:
         labels: Sequence[int] | None = None,
         class_weights: Sequence[float] | None = None,
         truncation: float | None = None,
+        given: Tensor | None = None,
     ) -> None:
-        self.prior, self.seed = prior, seed
+        self.prior, self.seed, self._given = prior, seed, given
         self.options: Mapping[str, Any] = {}
+        if given is not None and given.shape[1:] != (prior.latent_dim,):
+            raise UserError(
+                f"the latents that are given have shape {list(given.shape)}; this model takes [N, {prior.latent_dim}]"
+            )
         self._largest: float | None = None
         if truncation is not None:
             self._truncate(truncation)
@@ -93,6 +126,8 @@ class LatentInputs:
         blocks = [self._block(block) for block in range(start // BLOCK, (stop - 1) // BLOCK + 1)]
         cut = slice(start % BLOCK, start % BLOCK + stop - start)
         z = torch.cat([latents for latents, _ in blocks])[cut]
+        if self._given is not None:
+            z = self._given[torch.arange(start, stop) % len(self._given)]
         if self._labels is not None:
             return z, self._labels[torch.arange(start, stop) % len(self._labels)]
         if self._cumulative is None:

@@ -31,11 +31,13 @@ class Network(nn.Module):
     """What generators and discriminators have in common.
 
     Attributes:
-        conditional: whether ``forward`` takes labels ``[N]``.
+        conditional: whether ``forward`` takes labels ``[N]``, or conditions.
+        translates: whether what it takes are conditions ``[N, *spec.condition.shape]``, such as pictures to edit.
         codes: those behind the noise of a generator's latents, or those that a discriminator reads off the samples.
     """
 
     conditional: bool = False
+    translates: bool = False
     codes: Codes | None = None
 
     def check(self, system: Any) -> None:
@@ -53,7 +55,7 @@ class Generator(Network):
     """Maps latents to samples: ``forward(z [N, latent_dim], labels [N] or None) -> [N, *spec.shape]``.
 
     Attributes:
-        latent_dim: length of z, codes included. What z is drawn from is the system's (`adversaria.nn.prior.Prior`).
+        latent_dim: length of z, codes included; 0 is for a generator that translates without noise. What z is drawn from is the system's (`adversaria.nn.prior.Prior`).
         takes_truncation: whether ``forward`` takes ``truncation=psi``; else truncation draws numbers of z again.
     """
 
@@ -130,6 +132,7 @@ class _PlainGenerator(Generator):
         self.network = network
         self.latent_dim = int(getattr(network, "latent_dim", 0))
         self.conditional = bool(getattr(network, "conditional", False))
+        self.translates = bool(getattr(network, "translates", False))
         self.codes = getattr(network, "codes", None)
         self.takes_truncation = bool(getattr(network, "takes_truncation", False))
 
@@ -155,6 +158,7 @@ class _PlainDiscriminator(Discriminator):
         super().__init__()
         self.network = network
         self.conditional = bool(getattr(network, "conditional", False))
+        self.translates = bool(getattr(network, "translates", False))
         self.codes = getattr(network, "codes", None)
         self.packing = int(getattr(network, "packing", 1))
         self.mixes_samples = bool(getattr(network, "mixes_samples", False))

@@ -37,7 +37,7 @@ class Prior:
             UserError: the generator says of no ``latent_dim``, or draws its latents itself.
         """
         said = as_generator(generator)
-        if said.latent_dim < 1:
+        if said.latent_dim < (0 if said.translates else 1):
             raise UserError(
                 f"{type(generator).__name__} says of no latent_dim: set it to the length of the latents that it takes"
             )

@@ -17,6 +17,7 @@ class Game(Protocol):
         spec: of the data.
         generator, discriminator, augment: the networks; ``augment`` is the identity unless configured.
         loss: of both.
+        pairs: whether the i-th fake answers the i-th real.
     """
 
     spec: DataSpec
@@ -24,3 +25,4 @@ class Game(Protocol):
     discriminator: nn.Module
     augment: nn.Module
     loss: AdversarialLoss
+    pairs: bool

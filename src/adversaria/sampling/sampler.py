@@ -28,7 +28,7 @@ from adversaria.nn.network import as_generator
 from adversaria.runs.checkpoints import read_checkpoint
 from adversaria.sampling.draw import Draw, traverse
 from adversaria.sampling.restore import restore_sampler
-from adversaria.systems.parts import DrawsLatents
+from adversaria.systems.parts import DrawsInputs
 
 __all__ = ["Sampler", "load", "read_checkpoint"]
 
@@ -39,7 +39,7 @@ _LARGEST_BLOCK = 2**26
 Labels = int | str | Sequence[int | str] | None
 
 
-class Sampler(DrawsLatents):
+class Sampler(DrawsInputs):
     """A trained sampler in eval mode.
 
     Attributes:
@@ -79,8 +79,7 @@ class Sampler(DrawsLatents):
         """
         if batches < 1:
             raise UserError(f"standing={batches} must be at least 1, or null for the running statistics")
-        classes = [1.0] * int(self.spec.num_classes or 1) if self.conditional else None
-        draw = Draw(self.network, self.device, self.inputs(seed=seed, class_weights=classes, truncation=truncation))
+        draw = Draw(self.network, self.device, self.inputs(seed=seed, truncation=truncation))
         if not standing_statistics(self.network, draw, batches=batches, size=BLOCK):
             raise UserError(
                 f"standing={batches} is about BatchNorm, which this generator has not, and would change nothing; leave"

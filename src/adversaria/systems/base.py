@@ -22,7 +22,7 @@ from adversaria.core.seeding import seed_step
 from adversaria.core.types import Batch, DataSpec
 from adversaria.objectives.game import Game
 from adversaria.systems.optim import Optim
-from adversaria.systems.parts import DrawsLatents
+from adversaria.systems.parts import DrawsInputs
 from adversaria.systems.shortcuts import Shortcuts
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def all_finite(module: nn.Module) -> bool:
     return not tensors or bool(torch.isfinite(torch.stack(torch._foreach_norm(tensors)).sum()))
 
 
-class SteppedModule(Shortcuts, DrawsLatents):
+class SteppedModule(Shortcuts, DrawsInputs):
     """The base of every system: one `training_step` is one generator update.
 
     A system sets ``prior``, what its sampler's latents are drawn from, in its ``__init__``: `Prior.of` its generator.
@@ -227,8 +227,22 @@ class SteppedModule(Shortcuts, DrawsLatents):
                     if whole and value.shape != parameter.shape:
                         raise ValueError(f"{name} of an optimizer has shape {tuple(value.shape)}")
 
+    def beside(self, x: Tensor, y: Tensor | None, generator: torch.Generator | None = None) -> Tensor | None:
+        """What the networks are given beside reals ``x``: their labels, their conditions, or nothing.
+
+        Args:
+            x: reals ``[N, *shape]`` as the networks see them.
+            y: what the data has beside them.
+            generator: of what is random in conditions, on the CPU; None: torch's global state.
+        """
+        if not self.conditional:
+            return None
+        return y if self.pairing is None else self.pairing(x, generator)
+
     def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Seeds, sets the learning rates, and gives the reals ``[n, *shape]`` float and their labels ``[n]``."""
+        """Seeds, sets the learning rates, and gives the reals ``[n, *shape]`` float and what the data has beside them:
+        labels ``[n]`` or conditions.
+        """
         self.update = update = self.global_step
         self.log_due = (update + 1) % self.trainer.log_every_n_steps == 0
         seed_step(self.seed, self.global_rank, update, len(self.rollbacks), self.device)

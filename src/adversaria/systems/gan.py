@@ -58,6 +58,8 @@ class GAN(SteppedModule):
     """
 
     network_names = ("generator", "discriminator")
+    #: whether the i-th fake is made for the label or condition of the i-th real
+    pairs = False
 
     def __init__(
         self,
@@ -92,6 +94,13 @@ class GAN(SteppedModule):
                 "differ: set both to the same value, or enclose the other, as generator=class_norm, "
                 "discriminator=projected and discriminator=classifying do"
             )
+        for role, network in (("generator", said), ("discriminator", judge)):
+            if network.translates != self.pairs:
+                raise UserError(
+                    f"model.{role} takes {'pictures to edit' if network.translates else 'no conditions'}, which a "
+                    f"{type(self).__name__} has {'none of' if network.translates else 'some of'}; choose another "
+                    f"{role}, or {'model=pix2pix' if network.translates else 'model=dcgan'}"
+                )
         if optim.discriminator is None:
             raise UserError(
                 "optim.discriminator is null, but a GAN needs an optimizer for D; choose one as in optim=adam"
@@ -190,10 +199,10 @@ class GAN(SteppedModule):
         self.end_step(losses, {**values, **self._lazy_values})
 
     def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """As every system does; labels for a conditional GAN alone, and the augmentation knows how far the run is."""
+        """As every system does, with what the networks are given; the augmentation knows how far the run is."""
         x, y = super().begin_step(batch)
         self._begin_augment(self.now)
-        return x, y if self.conditional else None
+        return x, self.beside(x, y)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what lazy terms last were, so that a run that goes on logs what an uninterrupted one does."""
@@ -242,10 +251,10 @@ class GAN(SteppedModule):
         discriminator = self.forwards["discriminator"]
         if self.joint_pass:
             both = None if labels is None or fake_labels is None else torch.cat([labels, fake_labels])
-            output: DiscriminatorOutput = discriminator(self.augment(torch.cat([real, fake])), both)
+            output: DiscriminatorOutput = discriminator(*step.shown(torch.cat([real, fake]), both))
             outputs = _rows(output, slice(None, len(real))), _rows(output, slice(len(real), None))
         else:
-            outputs = discriminator(self.augment(real), labels), discriminator(self.augment(fake), fake_labels)
+            outputs = discriminator(*step.shown(real, labels)), discriminator(*step.shown(fake, fake_labels))
         step.real_output, step.fake_output = outputs
         return outputs[0].logits, outputs[1].logits
 
@@ -253,12 +262,12 @@ class GAN(SteppedModule):
         """D's logits of new fakes, and of the reals where the loss compares the two; ``step`` gets all of it."""
         discriminator = self.forwards["discriminator"]
         step.fake = self.forwards["generator"](step.latents, step.fake_labels)
-        fake: DiscriminatorOutput = discriminator(self.augment(step.fake), step.fake_labels)
+        fake: DiscriminatorOutput = discriminator(*step.shown(step.fake, step.fake_labels))
         step.fake_output = fake
         if not self.loss.needs_real_logits:
             return fake.logits, None
         with torch.no_grad():
-            real: DiscriminatorOutput = discriminator(self.augment(step.real), step.real_labels)
+            real: DiscriminatorOutput = discriminator(*step.shown(step.real, step.real_labels))
         step.real_output = real
         return fake.logits, real.logits
 
@@ -313,7 +322,7 @@ class GAN(SteppedModule):
         latents = self.prior.draw(count, device=weight.device).to(weight.dtype)
         if labels is None:
             return latents, None
-        if self.loss.needs_real_logits:
+        if self.pairs or self.loss.needs_real_logits:
             return latents, labels[-count:]
         return latents, labels[torch.randint(len(labels), (count,), device=labels.device)]
 

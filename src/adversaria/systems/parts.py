@@ -5,39 +5,85 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from adversaria.core.errors import UserError
 from adversaria.core.ranges import NonNegative
-from adversaria.nn.inputs import Inputs, LatentInputs
+from adversaria.core.types import DataSpec
+from adversaria.nn.inputs import ConditionInputs, Inputs, LatentInputs
 from adversaria.nn.latents import Latent
 from adversaria.nn.prior import Prior
+from adversaria.systems.pairing import ConditionsOf, Pairing
+
+if TYPE_CHECKING:
+    from adversaria.data.module import DataModule
 
 
-class DrawsLatents:
-    """Whatever draws latents for a generator.
+class DrawsInputs:
+    """Whatever knows what a sampler is called with: a system, and the sampler of its checkpoint.
 
     Attributes:
+        spec: of the samples.
         prior: of the latents.
+        conditional: whether the sampler takes labels, or conditions where ``spec.condition`` says what they are.
+        pairing: makes conditions of samples; None: the data has them, or there are none.
     """
 
+    spec: DataSpec
     prior: Prior
+    conditional: bool
+    pairing: Pairing | None = None
+
+    @property
+    def translates(self) -> bool:
+        """Whether the sampler is called with conditions, such as pictures to edit, and not with labels."""
+        return self.conditional and self.spec.condition is not None
 
     def inputs(
         self,
+        data: DataModule | None = None,
+        given: Tensor | None = None,
         *,
         seed: int = 0,
         labels: Sequence[int] | None = None,
-        class_weights: Sequence[float] | None = None,
         truncation: float | None = None,
     ) -> Inputs:
-        """What the sampler is called with, by number; the arguments are those of `LatentInputs`.
+        """What the sampler is called with, by number.
+
+        Args:
+            data: prepared. Labels are drawn as often as they occur in its training split (without it all alike);
+                conditions are those of its test split (of the training split, where it has no other) or made of it.
+            given: what stands in place of drawn latents ``[N, latent_dim]``, or the conditions ``[N,
+                *condition.shape]`` of a sampler that takes some; beyond the last they begin again.
+            seed: of latents, labels and of whatever is random in conditions.
+            labels: input ``i`` gets ``labels[i % len(labels)]``.
+            truncation: see `LatentInputs`.
 
         Raises:
-            UserError: a truncation that the prior does not take.
+            UserError: a truncation that the prior does not take; neither data nor conditions for a translation.
         """
-        return LatentInputs(self.prior, seed=seed, labels=labels, class_weights=class_weights, truncation=truncation)
+        if self.translates:
+            if truncation is not None:
+                raise UserError(f"truncation={truncation} is about latents, and this model edits; leave truncation=null")
+            return ConditionInputs(self.prior, self._conditions(data, given, seed), seed=seed)
+        weights: Sequence[float] | None = None
+        if self.conditional and labels is None:
+            weights = (None if data is None else data.class_counts) or [1.0] * int(self.spec.num_classes or 1)
+        return LatentInputs(
+            self.prior, seed=seed, labels=labels, class_weights=weights, truncation=truncation, given=given
+        )
+
+    def _conditions(
+        self, data: DataModule | None, given: Tensor | None, seed: int
+    ) -> Callable[[int, int], Tensor]:
+        if given is not None:
+            return lambda start, stop: given[torch.arange(start, stop) % len(given)]
+        if data is None:
+            raise UserError("this model edits what it is given and draws nothing by itself; give it images=FOLDER")
+        return ConditionsOf(data, self.pairing, seed)
 
 
 class Parts:

@@ -102,11 +102,17 @@ class ADA(Augmentation):
             (Cutout(cutout=cutout), [cutout]),
         )
         self.stages = nn.ModuleList(stage for stage, multipliers in stages if any(multipliers))
+        self._moves_only = not any([*colour.values(), filter, noise])
         self.target, self.schedule, self.interval, self.images = target, p, interval, images
         self.register_buffer("p", torch.tensor(0.0 if callable(p) else float(p)))
         self.register_buffer("r_t", torch.tensor(0.0))
         self.register_buffer("seen", torch.zeros(2))  # since the last change: sum of the signs, and number of reals
         self.register_buffer("steps", torch.tensor(0))
+
+    @property
+    def moves_only(self) -> bool:
+        """Without colour, filter and noise."""
+        return self._moves_only
 
     def forward(self, x: Tensor) -> Tensor:
         """Images ``[N, C, H, W]`` -> ``[N, C, H, W]``; colours may leave the value range."""

@@ -16,6 +16,11 @@ class Augmentation(nn.Module, ABC):
     Derive from it for one that adapts to the training; for any other a plain `torch.nn.Module` will do.
     """
 
+    @property
+    def moves_only(self) -> bool:
+        """Whether it moves and erases what is at a place, whatever the channels: a pair of pictures can take it."""
+        return False
+
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Samples ``[N, *shape]``, changed."""

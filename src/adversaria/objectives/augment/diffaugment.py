@@ -41,6 +41,12 @@ class DiffAugment(Augmentation):
                 hint = f"did you mean {near[0]}" if near else f"choose from {', '.join(TRANSFORMATIONS)}"
                 raise UserError(f"augment.policy has no transformation {name!r}: {hint}")
         self.transformations = nn.Sequential(*[TRANSFORMATIONS[name]() for name in policy])
+        self._moves_only = "color" not in policy
+
+    @property
+    def moves_only(self) -> bool:
+        """Without ``color``."""
+        return self._moves_only
 
     def forward(self, x: Tensor) -> Tensor:
         """Images ``[N, C, H, W]`` -> ``[N, C, H, W]``; colours may leave the value range."""

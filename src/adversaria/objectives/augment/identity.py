@@ -18,6 +18,11 @@ class Identity(Augmentation):
     def __init__(self, *, spec: DataSpec) -> None:
         super().__init__()
 
+    @property
+    def moves_only(self) -> bool:
+        """Yes."""
+        return True
+
     def forward(self, x: Tensor) -> Tensor:
         """``x`` itself."""
         return x

@@ -116,10 +116,9 @@ class Evaluation(Callback):
         if not self.metrics or self.step == trainer.global_step:
             return
         self.step = trainer.global_step
-        counts = trainer.datamodule.class_counts if pl_module.conditional else None  # type: ignore[attr-defined]
         started = time.perf_counter()
         with pl_module.clock.paused(), evaluating(sampler_of(trainer)) as network:
-            draw = Draw(network, pl_module.device, pl_module.inputs(seed=self.seed, class_weights=counts))
+            draw = Draw(network, pl_module.device, pl_module.inputs(pl_module.datamodule, seed=self.seed))
             scores = {name: metrics.evaluate(draw, pl_module.device) for name, metrics in self.metrics.items()}
         refuse_equal_scores(scores)
         self.scores_of = {name: list(each) for name, each in scores.items()}

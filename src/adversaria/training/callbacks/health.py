@@ -96,7 +96,9 @@ class Health(Callback):
         packing = as_discriminator(game.discriminator).packing if game is not None else 1
         count = min(self.samples, len(data.split("train")))
         dtype = next(pl_module.sampler.parameters()).dtype
-        self._probe = Probe(data, count=count - count % packing, seed=self.seed, device=pl_module.device, dtype=dtype)
+        self._probe = Probe(
+            pl_module, data, count=count - count % packing, seed=self.seed, device=pl_module.device, dtype=dtype
+        )
         self._statistics = callback_of(trainer, Statistics)
         self._norms = {name: [] for name in pl_module.network_names}
         for name, peak in self._restored.items():

@@ -83,13 +83,14 @@ class Samples(Callback):
             self._draw(trainer, pl_module)
 
     def _draw(self, trainer: Trainer, pl_module: SteppedModule) -> None:
-        classes = list(range(pl_module.spec.num_classes or 0)) if pl_module.conditional else None
+        classes = list(range(pl_module.spec.num_classes or 0)) if pl_module.conditional else []
+        labels = classes or None
         with evaluating(sampler_of(trainer)) as network:
-            draw = Draw(network, pl_module.device, pl_module.inputs(seed=self.seed, labels=classes))
+            draw = Draw(network, pl_module.device, pl_module.inputs(pl_module.datamodule, seed=self.seed, labels=labels))
             columns = len(classes) if classes and len(classes) <= self.count else None
             samples = draw(0, self.count - self.count % (columns or 1)).samples  # whole rows
             meanings = traverse(
-                network, pl_module.prior, pl_module.spec, pl_module.device, seed=self.seed, labels=classes
+                network, pl_module.prior, pl_module.spec, pl_module.device, seed=self.seed, labels=labels
             )
         self._publish(trainer, "samples", show(samples, pl_module.spec, columns), f"{trainer.global_step:06d}")
         for name, rows in meanings.items():
