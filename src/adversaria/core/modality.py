@@ -121,6 +121,10 @@ class Modality(ABC):
         """uint8 ``[N, C, H, W]``, what image features may be taken of; None for samples that are no images."""
         return None
 
+    def known(self, samples: Tensor) -> Tensor | None:
+        """Of samples ``[N, ...]`` as the networks see them, which places are known, bool ``[N, 1, ...]``; None: all."""
+        return None
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint: the name of the class and its fields.
 

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
@@ -18,6 +19,7 @@ from adversaria.core.modes import evaluating
 from adversaria.core.ranges import Count, Seed
 from adversaria.modalities.pictures import save_picture, show
 from adversaria.sampling.draw import Draw, traverse
+from adversaria.sampling.edits import show_edits
 from adversaria.systems.base import SteppedModule
 from adversaria.training.callbacks.ema import sampler_of
 from adversaria.training.run_logger import RunLogger, run_loggers
@@ -83,6 +85,27 @@ class Samples(Callback):
             self._draw(trainer, pl_module)
 
     def _draw(self, trainer: Trainer, pl_module: SteppedModule) -> None:
+        if pl_module.translates:
+            self._draw_edits(trainer, pl_module)
+        else:
+            self._draw_samples(trainer, pl_module)
+        reals = self._reals.to(pl_module.device)
+        with evaluating(pl_module), torch.no_grad():
+            previews = pl_module.previews(reals)
+        for name, pictures in previews.items():
+            self._publish(trainer, name, show(pictures, pl_module.spec), f"{name}_{trainer.global_step:06d}")
+
+    def _draw_edits(self, trainer: Trainer, pl_module: SteppedModule) -> None:
+        """What is given, what is made of it and the answers, of the first held-out samples."""
+        data, count = pl_module.datamodule, max(1, self.count // 3)
+        inputs = pl_module.inputs(data, seed=self.seed)
+        with evaluating(sampler_of(trainer)) as network:
+            made = Draw(network, pl_module.device, inputs)(0, count).samples
+        answers = data.spec.modality.decode(data.batch(data.held_out, np.arange(count)).samples)
+        shown = show_edits(pl_module.spec, inputs(0, count)[1], made, answers if data.loaded.aligned else None)
+        self._publish(trainer, "samples", shown, f"{trainer.global_step:06d}")
+
+    def _draw_samples(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         classes = list(range(pl_module.spec.num_classes or 0)) if pl_module.conditional else []
         labels = classes or None
         with evaluating(sampler_of(trainer)) as network:
@@ -96,11 +119,6 @@ class Samples(Callback):
         for name, rows in meanings.items():
             shown = show(rows.flatten(0, 1), pl_module.spec, rows.shape[1])
             self._publish(trainer, name, shown, f"{name}_{trainer.global_step:06d}")
-        reals = self._reals.to(pl_module.device)
-        with evaluating(pl_module), torch.no_grad():
-            previews = pl_module.previews(reals)
-        for name, pictures in previews.items():
-            self._publish(trainer, name, show(pictures, pl_module.spec), f"{name}_{trainer.global_step:06d}")
 
     def _publish(self, trainer: Trainer, tag: str, shown: Shown, name: str | None = None) -> None:
         """Leaves the compression, 0.1 s for file and TensorBoard, to a thread: a GPU makes 30 updates meanwhile."""
