@@ -22,6 +22,7 @@ from adversaria.core.text import shown
 from adversaria.core.types import DataSpec, Reparametrisation
 from adversaria.nn.layers.spectral_norm import iterate_together
 from adversaria.nn.prior import Prior
+from adversaria.systems.pairing import Pairing
 from adversaria.systems.parts import PARTS, Parts
 
 #: where `PARTS` may stand in place of a system
@@ -33,10 +34,12 @@ _LARGEST_OWN_BUFFERS = 64 * 2**20
 
 
 class Restored(NamedTuple):
-    """A network that samples are taken from, on the CPU, the prior of its latents, and whose weights it has."""
+    """A network that samples are taken from, on the CPU, the prior of its latents, what makes its conditions (None: it
+    has none, or the data has them), and whose weights it has."""
 
     network: nn.Module
     prior: Prior
+    pairing: Pairing | None
     weights: Literal["ema", "raw"]
 
 
@@ -79,7 +82,8 @@ def _restored(checkpoint: Mapping[str, Any], spec: DataSpec, raw: bool, packages
     network.load_state_dict(tensors)
     iterate_together(network)
     latent = construct(model["latent"], "model.latent", trust) if model.get("latent") else None
-    return Restored(network, Prior.of(network, latent), "raw" if average is None else "ema")
+    pairing = construct(model["pairing"], "model.pairing", trust) if model.get("pairing") else None
+    return Restored(network, Prior.of(network, latent), pairing, "raw" if average is None else "ema")
 
 
 def check_objective(config: Plain, packages: Sequence[str]) -> None:

@@ -56,7 +56,8 @@ class Sampler(DrawsInputs):
     def __init__(self, checkpoint: dict[str, Any], *, raw: bool, trust: Sequence[str], device: torch.device) -> None:
         self.config: dict[str, Any] = checkpoint["config"]
         self.spec: DataSpec = spec_of(checkpoint["spec"], trust)
-        self.network, self.prior, self.weights = restore_sampler(checkpoint, self.spec, raw=raw, packages=trust)
+        restored = restore_sampler(checkpoint, self.spec, raw=raw, packages=trust)
+        self.network, self.prior, self.pairing, self.weights = restored
         self.conditional = as_generator(self.network).conditional
         self.generator_updates: int = checkpoint["global_step"]
         self.images_seen: int = checkpoint["images_seen"]
@@ -200,7 +201,7 @@ class Sampler(DrawsInputs):
         Raises:
             UserError: labels of an unconditional model, or of no class of this one.
         """
-        if not self.conditional:
+        if not self.conditional or self.translates:
             if labels is not None:
                 raise UserError(
                     f"labels={shown(labels)} is for conditional models, and this one is unconditional; leave labels out"

@@ -106,6 +106,13 @@ class GANParts(Parts):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pix2PixParts(GANParts):
+    """Those of `adversaria.systems.pix2pix.Pix2Pix`, where their meaning is described."""
+
+    pairing: Pairing | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class VAEParts(Parts):
     """Those of `adversaria.systems.vae.VAE`, where their meaning is described."""
 
@@ -116,5 +123,9 @@ class VAEParts(Parts):
 
 #: by the name of the system, which itself would import Lightning
 PARTS: Mapping[str, type[Parts]] = MappingProxyType(
-    {"adversaria.systems.gan.GAN": GANParts, "adversaria.systems.vae.VAE": VAEParts}
+    {
+        "adversaria.systems.gan.GAN": GANParts,
+        "adversaria.systems.pix2pix.Pix2Pix": Pix2PixParts,
+        "adversaria.systems.vae.VAE": VAEParts,
+    }
 )
