@@ -51,6 +51,16 @@ NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("penalty", "generator_classifier"): ("model=mgan",),
     ("penalty", "mutual_information"): ("model=infogan",),
     ("penalty", "path_length"): ("generator=stylegan2",),
+    **dict.fromkeys(
+        [
+            ("model", "pix2pix"),
+            ("generator", "editing_unet"),
+            ("discriminator", "patchgan"),
+            ("penalty", "reconstruction"),
+        ],
+        ("model=pix2pix", "pairing=denoise"),
+    ),
+    **{("pairing", name): ("model=pix2pix",) for name in GROUPS["pairing"]},
     ("experiment", "my_images"): ("data.size=16",),
     **{("experiment", f"stacked_mnist_{name}"): ("data.count=100",) for name in ("dcgan", "pacgan4", "r1")},
     **{
@@ -100,7 +110,8 @@ def test_choice_trains_saves_loads_and_samples(
     result = run.read_result() or {}
     assert result["status"] == "finished"
     sampler = adversaria.load(run.path)
-    samples = sampler.sample(5)
+    condition = sampler.spec.condition
+    samples = sampler.sample(5, given=None if condition is None else torch.zeros(5, *condition.shape))
     assert samples.shape == (5, *sampler.spec.shape)
     assert torch.isfinite(samples).all()
 

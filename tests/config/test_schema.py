@@ -100,6 +100,7 @@ def fields(make_config: Callable[..., Any]) -> dict[tuple[str, str], Field]:
     }
     # A model chooses from the other groups. Those leave each other alone: one of each at a time.
     models = [(model,) for model in choices.pop("model")]
+    models += [("model=pix2pix", pairing) for pairing in choices.pop("pairing")]
     found: dict[tuple[str, str], Field] = {}
     for overrides in (*models, *itertools.zip_longest(*choices.values())):
         config = make_config(*filter(None, overrides))

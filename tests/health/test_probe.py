@@ -116,7 +116,7 @@ def probed(*overrides: str) -> tuple[Probe, Any]:
     narrow = ("model.generator.width=8", "model.discriminator.width=8", "metrics=none")
     config = config_of("data=digits", "data.batch_size=8", "trainer.accelerator=cpu", *narrow, *overrides)
     experiment = build_experiment(config)
-    probe = Probe(experiment.data, count=16, seed=3, device=torch.device("cpu"), dtype=torch.float32)
+    probe = Probe(experiment.system, experiment.data, count=16, seed=3, device=torch.device("cpu"), dtype=torch.float32)
     return probe, experiment.system
 
 
@@ -199,8 +199,9 @@ def test_known_networks_give_known_values() -> None:
 
 def test_held_out_reals_are_of_the_test_split() -> None:
     config = config_of("data=digits", "data.limit=20", "data.batch_size=8", "metrics=none", "trainer.accelerator=cpu")
-    data = build_experiment(config).data
-    probe = Probe(data, count=20, seed=3, device=torch.device("cpu"), dtype=torch.float32)
+    experiment = build_experiment(config)
+    data = experiment.data
+    probe = Probe(experiment.system, data, count=20, seed=3, device=torch.device("cpu"), dtype=torch.float32)
 
     def rows(split: Any, among: Tensor) -> int:
         samples = data.spec.modality.decode(data.split(split).batch(range(len(data.split(split)))).samples)
@@ -221,5 +222,5 @@ def test_a_system_without_a_discriminator_has_diversity_alone() -> None:
         "trainer.accelerator=cpu",
     )
     experiment = build_experiment(config)
-    probe = Probe(experiment.data, count=16, seed=0, device=torch.device("cpu"), dtype=torch.float32)
+    probe = Probe(experiment.system, experiment.data, count=16, seed=0, device=torch.device("cpu"), dtype=torch.float32)
     assert set(probe(experiment.system)) == {"diversity/spread", "diversity/nearest"}

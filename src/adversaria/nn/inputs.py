@@ -75,7 +75,8 @@ class LatentInputs:
         given: ``[N, latent_dim]``, in place of drawn latents; beyond the last they begin again.
 
     Raises:
-        UserError: latents of another length, or ``truncation`` is not above 0 (or 0.01, where latents are drawn again), or senseless for the prior.
+        UserError: latents of another length, or ``truncation`` is not above 0 (or 0.01, where latents are drawn again),
+            or senseless for the prior.
     """
 
     def __init__(

@@ -55,7 +55,8 @@ class Generator(Network):
     """Maps latents to samples: ``forward(z [N, latent_dim], labels [N] or None) -> [N, *spec.shape]``.
 
     Attributes:
-        latent_dim: length of z, codes included; 0 is for a generator that translates without noise. What z is drawn from is the system's (`adversaria.nn.prior.Prior`).
+        latent_dim: length of z, codes included; 0 is for a generator that translates without noise. What z is drawn
+            from is the system's (`adversaria.nn.prior.Prior`).
         takes_truncation: whether ``forward`` takes ``truncation=psi``; else truncation draws numbers of z again.
     """
 

@@ -40,6 +40,8 @@ def show_edits(spec: DataSpec, given: Tensor, made: Tensor, answers: Tensor | No
 def _stacked(pictures: list[Shown]) -> Shown:
     """One below the other, on white, and their texts likewise."""
     width = max(shown.picture.shape[2] for shown in pictures)
-    padded = [torch.nn.functional.pad(shown.picture, (0, width - shown.picture.shape[2]), value=255) for shown in pictures]
+    padded = [
+        torch.nn.functional.pad(shown.picture, (0, width - shown.picture.shape[2]), value=255) for shown in pictures
+    ]
     texts = [shown.text for shown in pictures if shown.text is not None]
     return Shown(torch.cat(padded, dim=1), "\n\n".join(texts) or None)

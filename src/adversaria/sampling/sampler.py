@@ -97,6 +97,7 @@ class Sampler(DrawsInputs):
         labels: Labels = None,
         truncation: float | None = None,
         batch_size: int = 256,
+        given: Tensor | None = None,
     ) -> Tensor:
         """Draws samples; sample ``i`` depends on ``seed`` and ``i`` alone.
 
@@ -108,6 +109,8 @@ class Sampler(DrawsInputs):
             truncation: latents with a magnitude above it are drawn again, or styles drawn towards their mean where the
                 network is built so (see `Draw`): more typical samples, less variety.
             batch_size: how many at a time.
+            given: what stands in place of drawn latents ``[N, latent_dim]``, or the conditions ``[N,
+                *condition.shape]`` of a model that edits, as networks see them; beyond the last they begin again.
 
         Returns:
             float32 ``[count, *spec.shape]`` in ``spec.value_range``, on the CPU.
@@ -115,7 +118,7 @@ class Sampler(DrawsInputs):
         Raises:
             UserError: labels of an unconditional model or out of range, or a count below 1.
         """
-        draw = self.draw(seed=seed, labels=labels, truncation=truncation)
+        draw = self.draw(seed=seed, labels=labels, truncation=truncation, given=given)
         if count < 1:
             raise UserError(f"count={count} must be at least 1")
         size = self.block_size(batch_size)
@@ -183,9 +186,16 @@ class Sampler(DrawsInputs):
             raise UserError(f"traverse={name} is no picture of this model's latents: {choices}")
         return pictures[name].float().cpu()
 
-    def draw(self, *, seed: int = 0, labels: Labels = None, truncation: float | None = None) -> Draw:
+    def draw(
+        self,
+        *,
+        seed: int = 0,
+        labels: Labels = None,
+        truncation: float | None = None,
+        given: Tensor | None = None,
+    ) -> Draw:
         """The stream of samples that `sample` takes the first ``count`` of."""
-        inputs = self.inputs(seed=seed, labels=self.labels(labels), truncation=truncation)
+        inputs = self.inputs(given=given, seed=seed, labels=self.labels(labels), truncation=truncation)
         return Draw(self.network, self.device, inputs)
 
     def block_size(self, batch_size: int) -> int:

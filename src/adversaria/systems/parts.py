@@ -67,7 +67,9 @@ class DrawsInputs:
         """
         if self.translates:
             if truncation is not None:
-                raise UserError(f"truncation={truncation} is about latents, and this model edits; leave truncation=null")
+                raise UserError(
+                    f"truncation={truncation} is about latents, and this model edits; leave truncation=null"
+                )
             return ConditionInputs(self.prior, self._conditions(data, given, seed), seed=seed)
         weights: Sequence[float] | None = None
         if self.conditional and labels is None:
@@ -76,9 +78,7 @@ class DrawsInputs:
             self.prior, seed=seed, labels=labels, class_weights=weights, truncation=truncation, given=given
         )
 
-    def _conditions(
-        self, data: DataModule | None, given: Tensor | None, seed: int
-    ) -> Callable[[int, int], Tensor]:
+    def _conditions(self, data: DataModule | None, given: Tensor | None, seed: int) -> Callable[[int, int], Tensor]:
         if given is not None:
             return lambda start, stop: given[torch.arange(start, stop) % len(given)]
         if data is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,9 +45,9 @@ class EditingUNet(Generator):
             )
         widths = [width * (k + 1) for k in range(depth + 1)]
         self.stem = nn.Conv2d(given, width, 3, padding=1)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
         self.encode = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a in widths)
-        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.decode = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a in widths[:-1])
         self.head = nn.Conv2d(width, self.channels, 3, padding=1)
         nn.init.zeros_(self.head.weight)

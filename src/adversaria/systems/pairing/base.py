@@ -48,9 +48,9 @@ class Pairing(ABC):
         """
 
     def given(self, pictures: Tensor) -> Tensor:
-        """Conditions ``[N, *condition.shape]`` of what is to be edited as it is: ``pictures``, as the networks see them.
+        """Conditions ``[N, *condition.shape]`` of pictures that are to be edited as they are, seen by networks.
 
-        They are the same unless a pairing says otherwise, as that of super-resolution, which enlarges them.
+        They are these pictures unless a pairing says otherwise, as that of super-resolution, which enlarges them.
         """
         return pictures
 

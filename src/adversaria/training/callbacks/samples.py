@@ -109,7 +109,9 @@ class Samples(Callback):
         classes = list(range(pl_module.spec.num_classes or 0)) if pl_module.conditional else []
         labels = classes or None
         with evaluating(sampler_of(trainer)) as network:
-            draw = Draw(network, pl_module.device, pl_module.inputs(pl_module.datamodule, seed=self.seed, labels=labels))
+            draw = Draw(
+                network, pl_module.device, pl_module.inputs(pl_module.datamodule, seed=self.seed, labels=labels)
+            )
             columns = len(classes) if classes and len(classes) <= self.count else None
             samples = draw(0, self.count - self.count % (columns or 1)).samples  # whole rows
             meanings = traverse(
