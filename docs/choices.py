@@ -17,8 +17,8 @@ groups with several choices at a time take a list, `penalty=[r1,lecam]`. Made by
 #: in the order in which one thinks of them; hydra/ and local/ are no choices
 GROUPS = (
     "model", "generator", "discriminator", "data", "loss", "penalty", "augment", "latent", "pairing", "optim",
-    "schedule", "metrics", "callbacks", "guard", "warm_start", "auto", "logger", "trainer", "experiment", "sweep", "debug",
-    "usefulness", "memorisation",
+    "schedule", "metrics", "callbacks", "guard", "warm_start", "auto", "logger", "trainer", "experiment", "sweep",
+    "debug", "usefulness", "memorisation",
 )  # fmt: skip
 
 

@@ -34,8 +34,8 @@ objectives: augment.ada.ADA augment.ada_colour.Colour augment.ada_corruption.Cut
     losses.functional.wasserstein_g reparametrisations.spectral_norm.SpectralNorm
     terms.auxiliary_classifier.AuxiliaryClassifier terms.consistency.Consistency terms.gradient.DRAGAN
     terms.gradient.GradientPenalty terms.gradient.R1 terms.gradient.R2 terms.instance_noise.ExpectedInstanceNoise
-    terms.lecam.LeCam terms.mutual_information.MutualInformation terms.path_length.PathLength terms.reconstruction.Reconstruction
-    terms.weights.OrthogonalRegularisation terms.weights.WeightDecay
+    terms.lecam.LeCam terms.mutual_information.MutualInformation terms.path_length.PathLength
+    terms.reconstruction.Reconstruction terms.weights.OrthogonalRegularisation terms.weights.WeightDecay
 modalities: image.Image masked.MaskedImage points.Points
 recipes: stylegan2.StyleGAN2Auto
 training: callbacks.checkpoint.Checkpoint callbacks.ema.EMA callbacks.evaluation.Evaluation
@@ -53,7 +53,8 @@ nn: latents.Bernoulli latents.Normal latents.Sphere latents.TruncatedNormal late
     networks.dcgan.DCGANGenerator networks.dirac.DiracDiscriminator networks.dirac.DiracGenerator
     networks.encoder.ConvEncoder networks.mlp.MLPDiscriminator networks.mlp.MLPGenerator networks.r3gan.Block
     networks.r3gan.Downsample networks.editing_unet.EditingUNet
-    networks.patchgan.PatchDiscriminator networks.r3gan.R3GANDiscriminator networks.r3gan.R3GANGenerator networks.r3gan.Upsample
+    networks.patchgan.PatchDiscriminator networks.r3gan.R3GANDiscriminator
+    networks.r3gan.R3GANGenerator networks.r3gan.Upsample
     networks.residual_mlp.Block networks.residual_mlp.ResidualMLPDiscriminator
     networks.residual_mlp.ResidualMLPGenerator networks.residual_mlp.Trunk networks.resnet.ResNetDiscriminator
     networks.resnet.ResNetGenerator networks.sndcgan.SNDCGANDiscriminator networks.sndcgan.SNDCGANGenerator
