@@ -62,7 +62,7 @@ class ExpectedInstanceNoise:
         """
         if game.spec.shape != (1,):
             raise UserError(
-                "penalty=expected_instance_noise integrates over data of one dimension alone: choose data=dirac, or "
+                "penalty=expected_instance_noise integrates over data of one dimension alone: choose such data, or "
                 "leave the penalty out"
             )
         if game.loss.needs_real_logits:

@@ -1,6 +1,6 @@
 """Draws ``docs/images/disturbances.png``: the Fréchet distance of every committed classifier as images get worse.
 
-    python docs/disturbances.py --mnist <root> --cifar10 <root>
+    python -m studies.disturbances --mnist <root> --cifar10 <root>
 
 Each root is a folder or an archive as `data.root` takes it; without one the data set is downloaded to ``data/``. After
 Heusel et al. 2017, figure 3: test images, disturbed, against training images.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -27,14 +26,15 @@ from adversaria.config.build import construct
 from adversaria.config.plain import conf_dir
 from adversaria.core.files import cache_folder
 from adversaria.data.module import DataModule
-from adversaria.evaluation.disturbances import DISTURBANCES, drop_classes
 from adversaria.evaluation.metrics.frechet import RunningGaussian, frechet_distance, symmetric_root
 from adversaria.features import ClassifierExtractor
 from adversaria.features.extraction import embed
+from studies import ROOT
+from studies.disturbances.images import DISTURBANCES, drop_classes
 
 Picture = NDArray[Any]  # [H, W, 3] uint8
 
-OUT = Path(__file__).parent / "images" / "disturbances.png"
+OUT = ROOT / "docs" / "images" / "disturbances.png"
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 #: training images of the reference, and test images
 TRAIN, TEST = 10_000, 2_000

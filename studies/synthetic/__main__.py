@@ -1,6 +1,6 @@
 """Trains losses and penalties on eight and 25 Gaussians, five seeds each, and writes `synthetic.md` with their scores.
 
-    python docs/synthetic.py [--only ring8_ns grid25_best ...] [--workers 2]
+    python -m studies.synthetic [--only ring8_ns grid25_best ...] [--workers 2]
 
 140 runs, three to 40 CPU seconds each. Started again it leaves out what is finished, and goes on with what is not.
 """
@@ -17,10 +17,8 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from inprocess import train_in_workers
 from PIL import Image
 from torch import Tensor
-from unattended import ROOT, add_workers
 
 import adversaria
 from adversaria.cli.inprocess import compose
@@ -28,6 +26,9 @@ from adversaria.config.build import construct
 from adversaria.data.synthetic.points import GaussianMixture
 from adversaria.evaluation.metrics.modes import RADIUS
 from adversaria.reporting.compare.figures import COLORS
+from studies import ROOT
+from studies.inprocess import train_in_workers
+from studies.unattended import add_workers
 
 RUNS, PAGE = ROOT / "outputs" / "synthetic", ROOT / "docs" / "synthetic.md"
 FIGURE = ROOT / "docs" / "images" / "stability" / "synthetic.png"
@@ -200,7 +201,9 @@ HEAD = """# Eight and 25 Gaussians
 Which loss, penalty, discriminator or latents keep the modes? Every cell is an experiment, `experiment=ring8_<cell>` and
 `experiment=grid25_<cell>`, with {seeds} seeds, one thread on one CPU core. All of it, and the figure, by
 
-    python docs/synthetic.py
+    python -m studies.synthetic
+
+and one cell by `python train.py --config-dir=studies/conf experiment=ring8_ns`.
 
 **Scores** are those of `metrics=modes`, of 2,500 samples of the moving average of G at the end of the run, mean ±
 standard deviation over the seeds. A sample is of high quality within three standard deviations of a mode, and a mode is

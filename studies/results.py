@@ -1,6 +1,6 @@
 """Trains full-size recipes for a given time each, schedules stretched over it, and writes `results.md`.
 
-    python docs/results.py [--cifar10 <folder or archive>] [--minutes 8] [--only stylegan2_ada_cifar10 ...]
+    python -m studies.results [--cifar10 <folder or archive>] [--minutes 8] [--only stylegan2_ada_cifar10 ...]
                            [-- data.batch_size=32 ...]
 
 For a machine with a GPU. How many updates fit into the time is measured first, in a short run of the same command; the
@@ -20,7 +20,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from unattended import ROOT, add_roots, root_of
+from studies import ROOT
+from studies.unattended import add_roots, root_of
 
 RUNS, RECORDS = ROOT / "outputs" / "results", ROOT / "docs" / "results"
 EXPERIMENTS = ("stylegan2_ada_cifar10", "biggan_large_cifar10", "sngan_cifar10")
@@ -30,8 +31,8 @@ HEAD = """# Results at full size
 
 Each row is one run of a published recipe (`conf/experiment/`) for a fixed time on the machine named, its schedules
 stretched over that time. These are far shorter than the published budgets: they show how far the time goes, not how
-good the recipes are. Scores compare only where fingerprints are equal. Made by `python docs/results.py`, which trains,
-on a machine with a GPU, what is not in the table yet.
+good the recipes are. Scores compare only where fingerprints are equal. Made by `python -m studies.results`, which
+trains, on a machine with a GPU, what is not in the table yet.
 
 """
 COLUMNS = ("experiment", "device", "minutes", "updates", "images shown", "images/s", "scores", "fingerprint", "command")

@@ -9,7 +9,9 @@ import time
 from collections.abc import Sequence
 
 from tqdm import tqdm
-from unattended import Job, finished
+
+from studies import CONF
+from studies.unattended import Job, finished
 
 
 def train_in_workers(jobs: Sequence[Job], workers: int, description: str) -> list[str]:
@@ -37,7 +39,7 @@ def _train(job: Job) -> str | None:
     folder, overrides = job
     started = time.process_time()
     try:
-        result = adversaria.train(*overrides, run_dir=folder)
+        result = adversaria.train(*overrides, run_dir=folder, config_dir=CONF)
     except Exception as error:  # the other runs go on
         return f"{folder}: {type(error).__name__}: {error}"
     result["cpu_seconds"] = round(time.process_time() - started, 1)

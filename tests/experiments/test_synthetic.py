@@ -1,35 +1,32 @@
-"""The tables and measurements of ``docs/synthetic.py`` and ``docs/animate.py``."""
+"""The tables and measurements of `studies.synthetic` and `studies.synthetic.animate`."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+from studies import CONF
 
 
 @pytest.fixture(autouse=True)
-def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scripts import each other by name; they draw without a screen."""
+def _without_a_screen() -> None:
+    """They draw without a screen."""
     pytest.importorskip("matplotlib").use("agg")
-    monkeypatch.setattr(sys, "path", [str(DOCS), *sys.path])
 
 
 def test_every_cell_is_an_experiment_on_both_data_sets() -> None:
-    import synthetic
+    from studies.synthetic import __main__ as synthetic
 
-    there = {file.stem for file in (DOCS.parent / "conf" / "experiment").glob("*.yaml")}
+    there = {file.stem for file in (CONF / "experiment").glob("*.yaml")}
     assert set(synthetic.EXPERIMENTS) <= there
 
 
 def test_spread_is_that_of_the_data_cut_off_at_three_standard_deviations() -> None:
     """Of a Gaussian in the plane within r sigmas, squared: 1 - r^2 / 2 e^(-r^2 / 2) / (1 - e^(-r^2 / 2))."""
-    import synthetic
+    from studies.synthetic import __main__ as synthetic
 
     torch.manual_seed(1)
     modes = torch.tensor([[0.0, 0.0], [4.0, 0.0]])
@@ -41,7 +38,7 @@ def test_spread_is_that_of_the_data_cut_off_at_three_standard_deviations() -> No
 
 
 def test_spread_is_about_each_modes_own_centre() -> None:
-    import synthetic
+    from studies.synthetic import __main__ as synthetic
 
     modes = torch.tensor([[0.0, 0.0], [4.0, 0.0]])
     off_centre = torch.tensor([[0.2, 0.0], [0.2, 0.0], [4.2, 0.0], [4.2, 0.0]])
@@ -49,7 +46,7 @@ def test_spread_is_about_each_modes_own_centre() -> None:
 
 
 def test_a_run_that_diverged_counts_as_no_mode() -> None:
-    import synthetic
+    from studies.synthetic import __main__ as synthetic
 
     good = {
         "status": "finished",
@@ -64,7 +61,7 @@ def test_a_run_that_diverged_counts_as_no_mode() -> None:
 
 
 def test_frames_go_from_the_first_update_to_the_last() -> None:
-    import animate
+    from studies.synthetic import animate
 
     steps = animate.steps_of(1000)
     assert (steps[0], steps[-1]) == (0, 1000)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from adversaria.core.arrays import load_arrays
 from adversaria.data.images.named import Digits
-from adversaria.evaluation.disturbances import DISTURBANCES, drop_classes, gaussian_blur, gaussian_noise, swirl
 from adversaria.evaluation.metrics.frechet import RunningGaussian, frechet_distance, symmetric_root
 from adversaria.features.classifier import from_arrays
 from adversaria.features.classifier_extractor import COMMITTED
+from studies.disturbances.images import DISTURBANCES, drop_classes, gaussian_blur, gaussian_noise, swirl
 
 LEVELS = range(4)
 DATA_SETS = ["digits", "mnist", "cifar10"]

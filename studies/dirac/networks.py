@@ -2,7 +2,7 @@
 
 Mescheder, Geiger & Nowozin 2018, "Which Training Methods for GANs do actually Converge?", definition 2.1. The data is
 the point 0, G moves a point theta, D is the line psi * x; all is well at theta = psi = 0 and nowhere else. What theory
-says of the two is in `adversaria.dirac`.
+says of the two is in `studies.dirac.theory`.
 """
 
 from __future__ import annotations

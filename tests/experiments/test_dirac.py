@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import config_of
+from conftest import STUDIES, config_of
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from scipy.integrate import quad, solve_ivp
 
 import adversaria
-from adversaria.config.plain import conf_dir
 from adversaria.core.errors import UserError
-from adversaria.dirac import LOSSES, DiracGAN, observed_rate, of_config, of_loss
 from adversaria.runs.folder import Run
 from adversaria.training.experiment import build_experiment, train
+from studies import CONF
+from studies.dirac.theory import LOSSES, DiracGAN, observed_rate, of_config, of_loss
 
-EXPERIMENTS = sorted(file.stem for file in (conf_dir() / "experiment").glob("dirac_*.yaml"))
+EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("dirac_*.yaml"))
 SMOOTH = [name for name in EXPERIMENTS if name != "dirac_wgan_gp"]
 RATE = 0.1
 
@@ -46,7 +46,7 @@ class Recorder(Callback):
 
 def trained(folder: Path, *overrides: str) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
     """The config and the trajectory of a run, ``[steps + 1, 2]``."""
-    config = config_of(*overrides, "logger=none")
+    config = config_of(*overrides, "logger=none", *STUDIES)
     experiment = build_experiment(config)
     recorder = Recorder()
     experiment.callbacks.append(recorder)
@@ -57,7 +57,7 @@ def trained(folder: Path, *overrides: str) -> tuple[dict[str, Any], np.ndarray[A
 
 
 def game_of(name: str) -> DiracGAN:
-    return of_config(config_of(f"experiment={name}"))
+    return of_config(config_of(f"experiment={name}", *STUDIES))
 
 
 def numerical_jacobian(function: Callable[[Any], Any], size: float = 1e-5) -> np.ndarray[Any, Any]:
@@ -213,7 +213,7 @@ def test_zero_centred_penalties_have_the_published_eigenvalues(gamma: float) -> 
 
 def test_a_run_samples_its_point_and_draws_it(tmp_path: Path) -> None:
     _, path = trained(tmp_path / "run", "experiment=dirac_r1", "trainer.max_steps=5")
-    samples = adversaria.load(tmp_path / "run").sample(4)
+    samples = adversaria.load(tmp_path / "run", trust=["studies"]).sample(4)
     np.testing.assert_allclose(samples.numpy(), np.full((4, 1), path[-1, 0]), rtol=1e-6)
     assert (tmp_path / "run" / "samples" / "000005.png").is_file()
 
@@ -240,7 +240,7 @@ def test_any_model_trains_in_float64(overrides: tuple[str, ...], tmp_path: Path)
             "generator=dirac is made for points of dimension 1 and the data has 1x.*choose data=dirac",
         ),
         (("discriminator=dirac",), "discriminator=dirac is made for"),
-        (("penalty=expected_instance_noise",), "choose data=dirac"),
+        (("penalty=expected_instance_noise",), "choose such data"),
         (("model=dirac", "penalty=expected_instance_noise", "loss=relativistic_pairing"), "loss=nonsaturating"),
         (("model=dirac", "penalty=expected_instance_noise", "penalty.expected_instance_noise_d.sigma=-1"), "sigma=-1"),
         (("model=dirac", "data.count=0"), "data.count=0"),
@@ -248,4 +248,4 @@ def test_any_model_trains_in_float64(overrides: tuple[str, ...], tmp_path: Path)
 )
 def test_what_does_not_fit_is_refused(overrides: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        build_experiment(config_of(*overrides))
+        build_experiment(config_of(*overrides, *STUDIES))

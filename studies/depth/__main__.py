@@ -1,6 +1,6 @@
 """Measures where gradients of deep networks vanish and explode, and what cures it; writes `depth.md` and its figure.
 
-    python docs/depth.py
+    python -m studies.depth
 
 Networks of up to 34 layers on scikit-learn's digits: some six CPU minutes on one thread, nothing is downloaded.
 """
@@ -13,19 +13,20 @@ import math
 import statistics
 import warnings
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from depth_networks import ROWS, Row, Variant
-from depth_runs import Profile, measure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from PIL import Image
 from tqdm import tqdm
 
-HERE = Path(__file__).parent
+from studies import ROOT
+from studies.depth.networks import ROWS, Row, Variant
+from studies.depth.runs import Profile, measure
+
+HERE = ROOT / "docs"
 FIGURE, PAGE = HERE / "images" / "stability" / "depth.png", HERE / "depth.md"
 INK, FAINT, BAND = "#333333", "#777777", "#E9EEF2"
 #: of Wong 2011 ("Points of view: Color blindness"), and a grey
@@ -43,7 +44,7 @@ HEAD = """# Gradients against depth
 
 What reaches the first layers of deep generators and discriminators, and what changes it. All of it by
 
-    python docs/depth.py
+    python -m studies.depth
 
 ![gradient norms of each layer of deep D and G, and of D's first layer against depth](images/stability/depth.png)
 

@@ -1,12 +1,12 @@
 """Runs that fail on purpose and runs that do not: is each failure found, soon and by name, and nothing found elsewhere?
 
-    python docs/failures.py [--workers 2] [--seeds 1 2 3] [--only <run> ...]
+    python -m studies.failures [--workers 2] [--seeds 1 2 3] [--only <run> ...]
 
 Trains `FIXTURES`, the healthy recipes `HEALTHY` and the ways back `RECOVERIES` (one thread and up to four CPU minutes
-each, on the digits that come with scikit-learn and on points), shows what they and the finished runs of `docs/zoo.py`
+each, on the digits that come with scikit-learn and on points), shows what they and the finished runs of `studies.zoo`
 measured to the detectors of `conf/callbacks/health.yaml`, and writes `failures.md` and the table in `stability.md`.
 Started again it goes on where it was left. The classes that break things are named in configs as
-``failures.<Class>``, with ``trust=[failures]`` and this folder on Python's path.
+``studies.failures.broken.<Class>``, with ``trust=[studies]``.
 """
 
 from __future__ import annotations
@@ -18,15 +18,11 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from lightning.pytorch.callbacks import Callback
-from replay import MARGINS, STRICTER, detectors, done, found_in, margin, readings, result_of
-from torch import Tensor, nn
-from unattended import ROOT, Job, add_workers, train_all
 
 from adversaria.health import Detector
+from studies import ROOT
+from studies.failures.replay import MARGINS, STRICTER, detectors, done, found_in, margin, readings, result_of
+from studies.unattended import Job, add_workers, train_all
 
 RUNS, ZOO = ROOT / "outputs" / "failures", ROOT / "outputs" / "zoo"
 
@@ -43,7 +39,7 @@ NARROW_G, NARROW_D = "model.generator.width=32", "model.discriminator.width=32"
 DIGITS = ("data=digits", "data.batch_size=32")
 DCGAN = (*DIGITS, NARROW_G, NARROW_D)
 WITHOUT_NORM = (*DCGAN, "model.generator.norm=none", "model.discriminator.norm=none")
-OURS = "trust=[failures]"
+OURS = "trust=[studies]"
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ class Fixture:
 
 def disturbed(step: int, factor: float) -> str:
     """The override that adds a `Disturb`."""
-    return f"+callbacks.disturb={{_target_: failures.Disturb, step: {step}, factor: '{factor}'}}"
+    return f"+callbacks.disturb={{_target_: studies.failures.broken.Disturb, step: {step}, factor: '{factor}'}}"
 
 
 def updates(count: int) -> str:
@@ -99,7 +95,7 @@ FIXTURES = {
             NARROW_D,
             NO_SCORE,
             "~model.generator",
-            "+model.generator={_target_: failures.ConstantGenerator, latent_dim: 8}",
+            "+model.generator={_target_: studies.failures.broken.ConstantGenerator, latent_dim: 8}",
             OURS,
             updates(800),
         ),
@@ -163,52 +159,6 @@ RECOVERIES = {"rates_times_50": ("dcgan_without_norm", 0.25), "spike": ("dcgan_d
 SCORE = "classifier_fid2k"
 
 
-class ConstantGenerator(nn.Module):
-    """A generator that ignores its latent: one learnt sample for all.
-
-    Args:
-        spec: of the data.
-        latent_dim: length of the latent.
-    """
-
-    conditional = False
-
-    def __init__(self, *, spec: Any, latent_dim: int = 8) -> None:
-        super().__init__()
-        self.latent_dim = latent_dim
-        self.sample = nn.Parameter(0.1 * torch.randn(spec.shape))
-
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """``z [N, latent_dim]`` -> the same sample N times, ``[N, *spec.shape]``."""
-        return torch.tanh(self.sample).expand(len(z), *self.sample.shape)
-
-
-class Disturb(Callback):
-    """Multiplies every gradient of one generator update, in the first life of a run only.
-
-    Args:
-        step: the update.
-        factor: by what, as text, for no field of a config takes the NaN that makes all of them NaN.
-    """
-
-    def __init__(self, *, step: int, factor: str) -> None:
-        self.step, self.factor = step, float(factor)
-        self._hooks: list[Any] = []
-
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, *_: Any) -> None:
-        """Listens to the gradients as they are made, so that all other callbacks see them disturbed."""
-        if trainer.global_step == self.step and not pl_module.rollbacks:
-            self._hooks = [p.register_hook(self._disturbed) for p in pl_module.parameters() if p.requires_grad]
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Leaves the next update alone."""
-        while self._hooks:
-            self._hooks.pop().remove()
-
-    def _disturbed(self, gradient: Tensor) -> Tensor:
-        return gradient * self.factor
-
-
 def watched(names: Iterable[str], seeds: list[int]) -> list[Job]:
     """Every run that is only looked at."""
     runs = FIXTURES | HEALTHY
@@ -240,7 +190,7 @@ def recovered(names: Iterable[str], seeds: list[int]) -> list[Job]:
 
 
 #: marks around the table in `stability.md`
-BEGIN, END = "<!-- confusion: by docs/failures.py -->\n", "<!-- end of confusion -->\n"
+BEGIN, END = "<!-- confusion: by studies.failures -->\n", "<!-- end of confusion -->\n"
 HEAD = """# Failures on purpose
 
 Does every failure get its name, and nothing else one? Runs that were made to fail and runs that were not: after how
@@ -248,7 +198,7 @@ many generator updates each detector of `conf/callbacks/health.yaml` found somet
 detector that a fixture is made for is **bold**; that others speak up as well is no error, because failures come in
 company: a generator through which no gradient passes also makes the same sample of every latent. All of it by
 
-    python docs/failures.py{options}
+    python -m studies.failures{options}
 
 """
 CLOSENESS = """
@@ -326,7 +276,7 @@ def ways_back(seeds: list[int]) -> str:
 
 
 def zoo() -> list[Path]:
-    """The finished runs of `docs/zoo.py`."""
+    """The finished runs of `studies.zoo`."""
     return sorted(run for run in ZOO.glob("*") if run.is_dir() and done(run))
 
 

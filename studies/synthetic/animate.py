@@ -1,6 +1,6 @@
 """Draws ``docs/images/stability/ring8_surface.gif``: D's logits and G's samples while a bad and a good recipe train.
 
-    python docs/animate.py
+    python -m studies.synthetic.animate
 
 One CPU minute. Both train anew, into ``outputs/animate``. The logits are those of the networks as they train, drawn
 about their median and over their largest, so that the shape shows: how sure D is differs between the panels.
@@ -20,7 +20,6 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 from torch import Tensor
-from unattended import ROOT
 
 from adversaria.cli.inprocess import compose, train
 from adversaria.config.build import construct
@@ -28,6 +27,7 @@ from adversaria.core.modes import evaluating
 from adversaria.data.module import DataModule
 from adversaria.reporting.compare.figures import COLORS
 from adversaria.sampling.draw import Draw
+from studies import CONF, ROOT
 
 OUT = ROOT / "docs" / "images" / "stability" / "ring8_surface.gif"
 RUNS = ROOT / "outputs" / "animate"
@@ -131,8 +131,8 @@ def watch(experiment: str, folder: Path) -> tuple[list[Snapshot], np.ndarray[Any
     snapshots = Snapshots(steps_of(UPDATES))
     quiet = ("trainer.accelerator=cpu", "logger=csv", "~callbacks.progress")
     torch.set_num_threads(1)
-    train(*overrides, *quiet, run_dir=folder, callbacks=[snapshots])
-    return snapshots.taken, points_of(compose(*overrides))
+    train(*overrides, *quiet, run_dir=folder, callbacks=[snapshots], config_dir=CONF)
+    return snapshots.taken, points_of(compose(*overrides, config_dir=CONF))
 
 
 def points_of(config: dict[str, Any]) -> np.ndarray[Any, Any]:

@@ -1,6 +1,6 @@
 """Trains every small recipe on MNIST, one core and at most ten CPU minutes each, and writes `zoo.md` with their grids.
 
-    python docs/zoo.py [--mnist <folder or archive>] [--only sngan_small ...] [--workers 2]
+    python -m studies.zoo [--mnist <folder or archive>] [--only sngan_small ...] [--workers 2]
 
 Without a path MNIST is downloaded. Started again it leaves out what is finished, and goes on with what is not.
 """
@@ -13,7 +13,8 @@ import shutil
 import sys
 from typing import Any
 
-from unattended import ROOT, add_roots, add_workers, cpu_minutes, root_of, train_all
+from studies import ROOT
+from studies.unattended import add_roots, add_workers, cpu_minutes, root_of, train_all
 
 RUNS, PICTURES = ROOT / "outputs" / "zoo", ROOT / "docs" / "images" / "zoo"
 EXPERIMENTS = sorted(file.stem for file in (ROOT / "conf" / "experiment").glob("*_small.yaml"))
@@ -24,7 +25,7 @@ Every recipe in a size for two CPU cores (`experiment=<recipe>_small`, at most 0
 each with seed 1 and one thread: what it has learned after the CPU minutes in the table, evaluation and start-up
 included. All of it by
 
-    python docs/zoo.py
+    python -m studies.zoo
 
 FD is the Fréchet distance on the features of the package's MNIST classifier, 10,000 fakes of the moving average against
 the 60,000 training images; precision and recall on the same features. Fingerprint `{fingerprint}`: compare with scores

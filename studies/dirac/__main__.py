@@ -1,9 +1,9 @@
 """Trains the Dirac-GAN in every way of `experiment=dirac_*`, and draws what theory says over what training did.
 
-    python docs/dirac.py
+    python -m studies.dirac
 
 Writes ``docs/images/stability/dirac.png`` and ``dirac.md``, the table beside it, in about a minute on one core. The
-theory is that of `adversaria.dirac`, after Mescheder et al. 2018, "Which Training Methods for GANs do actually
+theory is that of `studies.dirac.theory`, after Mescheder et al. 2018, "Which Training Methods for GANs do actually
 Converge?".
 """
 
@@ -24,9 +24,10 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from adversaria.cli.inprocess import compose, train
-from adversaria.dirac import DiracGAN, observed_rate, of_config
+from studies import CONF, ROOT
+from studies.dirac.theory import DiracGAN, observed_rate, of_config
 
-OUT = Path(__file__).parent / "images" / "stability"
+OUT = ROOT / "docs" / "images" / "stability"
 #: what each is called, and its colour: those of Wong 2011 ("Points of view: Color blindness")
 METHODS = {
     "unregularised": ("Unregularised", "#333333"),
@@ -84,9 +85,12 @@ class Result(NamedTuple):
 
 def run(experiment: str, folder: Path) -> Result:
     """What ``python train.py experiment=...`` trains, with the trajectory kept."""
-    overrides, trajectory = [f"experiment={experiment}", "logger=none", "~callbacks.progress"], Trajectory()
-    train(*overrides, run_dir=folder / experiment, callbacks=[trajectory])
-    config = compose(*overrides)
+    overrides, trajectory = (
+        [f"experiment={experiment}", "trust=[studies]", "logger=none", "~callbacks.progress"],
+        Trajectory(),
+    )
+    train(*overrides, run_dir=folder / experiment, callbacks=[trajectory], config_dir=CONF)
+    config = compose(*overrides, config_dir=CONF)
     return Result(of_config(config), config["optim"]["generator"]["lr"], np.array(trajectory.points))
 
 

@@ -1,6 +1,6 @@
 """Counts the modes of stacked MNIST that each recipe covers, over several seeds, and writes `stacked_mnist.md`.
 
-    python docs/stacked_mnist.py [--mnist <folder or archive>] [--workers 2] [--seeds 3] [--full]
+    python -m studies.stacked_mnist [--mnist <folder or archive>] [--workers 2] [--seeds 3] [--full]
 
 Without a path MNIST is downloaded. ``--full`` trains with the networks and the budget of the published code instead,
 for a machine with a GPU. Started again it leaves out what is finished, and goes on with what is not.
@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
-from stacked_mnist_figure import draw
-from unattended import ROOT, Job, add_roots, add_workers, cpu_minutes, root_of, train_all
+
+from studies import ROOT
+from studies.stacked_mnist.figure import draw
+from studies.unattended import Job, add_roots, add_workers, cpu_minutes, root_of, train_all
 
 RUNS, PICTURES = ROOT / "outputs" / "stacked_mnist", ROOT / "docs" / "images" / "stability"
 HEAD = """# Stacked MNIST: how many of 1,000 modes
@@ -26,7 +28,7 @@ Three random digits are the red, green and blue channel of an image: 1,000 modes
 count (Metz et al. 2017). A generator that draws perfect digits and always the same ones is found out. Everything here
 comes from
 
-    python docs/stacked_mnist.py
+    python -m studies.stacked_mnist
 
 which trains `experiment=stacked_mnist_*` and scores each run with `metrics=stacked_modes`: {fakes:,} samples of the
 moving average, each channel named by the package's MNIST classifier; *modes* is how many of the 1,000 occur, *KL* the
@@ -65,10 +67,10 @@ are held out, networks have three convolutions a side, and G takes one update fo
 32 and 16 channels in G and 4, 8 and 16 in D, as in the experiment of Metz et al. whose D is half of G. So compare
 recipes within a table, not digits between tables.
 
-`python docs/stacked_mnist.py --full` trains width 64 for 100,000 updates of 64 images or packs, as published, on a GPU;
-a single run of it is, for instance,
+`python -m studies.stacked_mnist --full` trains width 64 for 100,000 updates of 64 images or packs, as published, on a
+GPU; a single run of it is, for instance,
 
-    python train.py experiment=stacked_mnist_dcgan {full}
+    python train.py --config-dir=studies/conf experiment=stacked_mnist_dcgan {full}
 """
 
 

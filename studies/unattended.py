@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
+from studies import CONF, ROOT
 
 #: the folder of a run, and what to override
 Job = tuple[Path, tuple[str, ...]]
@@ -64,7 +64,7 @@ def _train(folder: Path, overrides: tuple[str, ...]) -> str | None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(".log"), "w") as log:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "train.py"), *overrides, f"run_dir={folder}"],
+            [sys.executable, str(ROOT / "train.py"), f"--config-dir={CONF}", *overrides, f"run_dir={folder}"],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=log,

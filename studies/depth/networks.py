@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from depth_theory import batch_norm_factor, factor, spectral_norm_factor
+from studies.depth.theory import batch_norm_factor, factor, spectral_norm_factor
 
 #: mean square of the digits, whose pixels are in [-1, 1]
 PIXELS = 0.72

@@ -15,6 +15,7 @@ from adversaria.cli.inprocess import compose
 from adversaria.health.layers import gradient_profile, weight_layers
 from adversaria.runs.folder import Run
 from adversaria.training.experiment import build_experiment, train
+from studies import CONF
 
 #: the median of so many last updates is shown: one batch's gradient is noisy
 LAST = 10
@@ -118,7 +119,7 @@ def _keep_error(errors: dict[str, Tensor], layer: str) -> Any:
 
 def measure(overrides: tuple[str, ...], updates: int) -> dict[str, Profile]:
     """Trains for so many generator updates; the profiles of G and D."""
-    config = compose(*overrides, *QUIET, f"trainer.max_steps={updates}")
+    config = compose(*overrides, *QUIET, f"trainer.max_steps={updates}", config_dir=CONF)
     experiment = build_experiment({**config, "callbacks": {}})  # no averages, pictures and checkpoints
     profiles = Profiles()
     experiment.callbacks.append(profiles)
