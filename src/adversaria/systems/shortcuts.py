@@ -1,8 +1,8 @@
 """The way around Lightning: hooks and wrappers of each optimizer step, which cost the smallest model 5% of its step.
 
 It gives the same numbers as Lightning's own way, which is taken wherever that would do more: with another strategy than
-ours, with a gradient scaler, and for callbacks that listen to `backward`. ``benchmarks/shortcuts.py`` measures it. Others
-(batches that need no transfer, a profiler of nothing) saved less than 1% and are not taken.
+ours, with a gradient scaler, and for callbacks that listen to `backward`. ``benchmarks/shortcuts.py`` measures it.
+Others (batches that need no transfer, a profiler of nothing) saved less than 1% and are not taken.
 """
 
 from __future__ import annotations
