@@ -57,7 +57,7 @@ NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
         ],
         ("model=pix2pix", "pairing=denoise"),
     ),
-    **{("pairing", name): ("model=pix2pix",) for name in GROUPS["pairing"]},
+    **{("pairing", name): ("model=pix2pix", "data.channels=3") for name in GROUPS["pairing"]},
     ("experiment", "my_images"): ("data.size=16",),
     **{
         (group, name): ("data.size=32",)

@@ -70,7 +70,8 @@ features: classifier.ClassifierNetwork classifier.ResidualStage classifier_extra
 evaluation: memorisation.Memorisation metrics.feature_metrics.FeatureMetrics
     metrics.modes.ModeCoverage metrics.stacked_modes.StackedModes usefulness.Usefulness
 systems: gan.GAN optim.Constant optim.CosineDecay optim.LazyAdam optim.LinearDecay optim.Optim
-    pairing.denoise.Denoise pix2pix.Pix2Pix vae.VAE
+    pairing.colourise.Colourise pairing.deblur.Deblur pairing.denoise.Denoise pairing.edges.Edges
+    pairing.inpaint.Inpaint pairing.jpeg.JPEG pairing.super_resolution.SuperResolution pix2pix.Pix2Pix vae.VAE
 core: schedules.CosineRamp schedules.LinearRamp
 """
 

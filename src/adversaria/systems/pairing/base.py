@@ -47,10 +47,17 @@ class Pairing(ABC):
             generator: of what is random, on the CPU; None: torch's global state on the device of ``x``.
         """
 
-    def given(self, pictures: Tensor) -> Tensor:
+    def given(self, pictures: Tensor, known: Tensor | None = None) -> Tensor:
         """Conditions ``[N, *condition.shape]`` of pictures that are to be edited as they are, seen by networks.
 
         They are these pictures unless a pairing says otherwise, as that of super-resolution, which enlarges them.
+
+        Args:
+            pictures: ``[N, C, H, W]`` as the networks see samples.
+            known: where something is known, bool ``[N, 1, H, W]``; None: everywhere.
+
+        Raises:
+            UserError: the pairing makes nothing of such pictures.
         """
         return pictures
 
