@@ -113,6 +113,14 @@ class Pix2PixParts(GANParts):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegressionParts(Parts):
+    """Those of `adversaria.systems.regression.Regression`, where their meaning is described."""
+
+    generator: nn.Module
+    pairing: Pairing | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class VAEParts(Parts):
     """Those of `adversaria.systems.vae.VAE`, where their meaning is described."""
 
@@ -126,6 +134,7 @@ PARTS: Mapping[str, type[Parts]] = MappingProxyType(
     {
         "adversaria.systems.gan.GAN": GANParts,
         "adversaria.systems.pix2pix.Pix2Pix": Pix2PixParts,
+        "adversaria.systems.regression.Regression": RegressionParts,
         "adversaria.systems.vae.VAE": VAEParts,
     }
 )

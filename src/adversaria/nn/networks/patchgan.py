@@ -67,15 +67,19 @@ class PatchDiscriminator(Discriminator):
             before = after
         self.layers = nn.Sequential(*layers)
         self.head = nn.Conv2d(before, 1, 4, 1, 1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, 0.0, 0.02)  # appendix 6.2
+        self.apply(normal_weights)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, C, H, W]`` and ``condition [N, C', H, W]`` -> logits of patches ``[N, 1, H', W']``."""
         if condition is not None:
             x = torch.cat([x, condition], dim=1)
         return DiscriminatorOutput(self.head(self.layers(x)))
+
+
+def normal_weights(module: nn.Module) -> None:
+    """Draws the weights of convolutions from a normal distribution of deviation 0.02 (appendix 6.2)."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
 
 
 def condition_channels(spec: DataSpec, key: str) -> int:
