@@ -50,6 +50,7 @@ NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("penalty", "path_length"): ("generator=stylegan2",),
     **dict.fromkeys(
         [
+            ("generator", "unet"),
             ("model", "pix2pix"),
             ("generator", "editing_unet"),
             ("discriminator", "patchgan"),
@@ -57,6 +58,7 @@ NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
         ],
         ("model=pix2pix", "pairing=denoise"),
     ),
+    ("model", "regression"): ("pairing=denoise",),
     **{("pairing", name): ("model=pix2pix", "data.channels=3") for name in GROUPS["pairing"]},
     ("experiment", "my_images"): ("data.size=16",),
     **{

@@ -59,7 +59,8 @@ nn: latents.Bernoulli latents.Normal latents.Sphere latents.TruncatedNormal late
     networks.residual_mlp.ResidualMLPGenerator networks.residual_mlp.Trunk networks.resnet.ResNetDiscriminator
     networks.resnet.ResNetGenerator networks.sndcgan.SNDCGANDiscriminator networks.sndcgan.SNDCGANGenerator
     networks.stylegan2.DiscriminatorBlock networks.stylegan2.StyleGAN2Discriminator
-    networks.stylegan2.StyleGAN2Generator networks.stylegan2.SynthesisBlock networks.stylegan2.SynthesisNetwork networks.unet.UNet
+    networks.stylegan2.StyleGAN2Generator networks.stylegan2.SynthesisBlock networks.stylegan2.SynthesisNetwork
+    networks.unet.UNet
     wrappers.conditional.ClassNormGenerator wrappers.conditional.ClassifyingDiscriminator
     wrappers.conditional.ProjectedDiscriminator wrappers.infogan.CodeDiscriminator wrappers.infogan.InfoGANGenerator
     wrappers.mgan.BranchedLinear wrappers.mgan.MGANGenerator wrappers.mgan.MixtureGenerator
@@ -71,7 +72,8 @@ evaluation: memorisation.Memorisation metrics.feature_metrics.FeatureMetrics
     metrics.modes.ModeCoverage metrics.stacked_modes.StackedModes usefulness.Usefulness
 systems: gan.GAN optim.Constant optim.CosineDecay optim.LazyAdam optim.LinearDecay optim.Optim
     pairing.colourise.Colourise pairing.deblur.Deblur pairing.denoise.Denoise pairing.edges.Edges
-    pairing.inpaint.Inpaint pairing.jpeg.JPEG pairing.super_resolution.SuperResolution pix2pix.Pix2Pix regression.Regression vae.VAE
+    pairing.inpaint.Inpaint pairing.jpeg.JPEG pairing.super_resolution.SuperResolution
+    pix2pix.Pix2Pix regression.Regression vae.VAE
 core: schedules.CosineRamp schedules.LinearRamp
 """
 

@@ -32,6 +32,7 @@ PAPERS = {
     "lsgan": "mao2017least",
     "mgan": "hoang2018mgan",
     "pix2pix": "isola2017image",
+    "regression": "isola2017image",
     "projection": "miyato2018cgans",
     "r3gan": "huang2024gan",
     "sagan": "zhang2019self",
