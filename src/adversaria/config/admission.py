@@ -98,20 +98,20 @@ class Place:
 
     Attributes:
         kinds: what may stand there, or under each name there.
-        parts: arguments that the run itself gives to what is built there, wherever they are asked for.
+        injected: arguments that the run itself gives to what is built there, wherever they are asked for.
         named: whether several may stand there, each under a name.
     """
 
     kinds: tuple[Kind, ...] = ()
-    parts: frozenset[str] = frozenset()
+    injected: frozenset[str] = frozenset()
     named: bool = False
 
 
 def _place(
-    words: str, base: str | Sequence[str], rooms: Sequence[str], parts: str = "", named: bool = False, **more: Any
+    words: str, base: str | Sequence[str], rooms: Sequence[str], injected: str = "", named: bool = False, **more: Any
 ) -> Place:
     bases = [base] if isinstance(base, str) else base
-    return Place(tuple(Kind(words, name, tuple(rooms), **more) for name in bases), frozenset(parts.split()), named)
+    return Place(tuple(Kind(words, name, tuple(rooms), **more) for name in bases), frozenset(injected.split()), named)
 
 
 PLACES: Mapping[str, Place] = {

@@ -62,6 +62,11 @@ def conf_dir() -> Path:
     return checkout / "conf" if (checkout / "pyproject.toml").is_file() else package / "conf"
 
 
+def without_trust(config: Plain) -> Plain:
+    """``config`` as it is kept: whom a user trusts is said at each start, and no stored file may bring it back."""
+    return {key: value for key, value in config.items() if key != "trust"}
+
+
 def near(word: str, choices: Iterable[str]) -> str:
     """``"; did you mean a, b?"`` with the choices that look like ``word``, else an empty string."""
     matches = difflib.get_close_matches(word, list(choices), n=3, cutoff=0.5)

@@ -27,7 +27,7 @@ from adversaria.systems.parts import PARTS, Parts
 
 #: where `PARTS` may stand in place of a system
 _STORED = Place(
-    (Kind("a system", "adversaria.systems.parts.Parts", ("adversaria.systems.parts",)),), PLACES["model"].parts
+    (Kind("a system", "adversaria.systems.parts.Parts", ("adversaria.systems.parts",)),), PLACES["model"].injected
 )
 #: bytes of buffers that a network computes by itself and no checkpoint holds, such as the taps of a filter
 _LARGEST_OWN_BUFFERS = 64 * 2**20

@@ -32,19 +32,19 @@ def build_system(config: Plain, spec: DataSpec, trust: Sequence[str] | Trust = (
     target = as_trust(trust).find(config["model"].get("_target_", ""), "model", PLACES["model"].kinds)
     parameters, _ = signature(target)
     model = dict(config["model"])
-    parts: dict[str, Any] = {"seed": config["seed"]}
+    injected: dict[str, Any] = {"seed": config["seed"]}
     if "pairing" in parameters and model.get("pairing"):
         # Networks must know what they are given, so that it is made before them.
-        parts["pairing"] = pairing = construct(model.pop("pairing"), "model.pairing", trust)
+        injected["pairing"] = pairing = construct(model.pop("pairing"), "model.pairing", trust)
         spec = pairing.paired(spec)
-    parts["spec"] = spec
+    injected["spec"] = spec
     for name in ("loss", "penalty", "augment", "optim"):
         if name not in parameters and config.get(name):
             raise UserError(f"{target.__name__} takes no {name}; leave out {name}=...")
         if config.get(name) or name == "penalty":
-            parts[name] = construct(config.get(name) or {}, name, trust, spec=spec)
+            injected[name] = construct(config.get(name) or {}, name, trust, spec=spec)
     _refuse_beyond_memory(config, target, spec, trust)
-    system: SteppedModule = construct(model, "model", trust, **parts)
+    system: SteppedModule = construct(model, "model", trust, **injected)
     for network in system.networks.values():
         iterate_together(network)
     return system

@@ -57,7 +57,7 @@ class MutualInformation:
         assert generator.codes is not None
         codes = step.latents[:, generator.noise_dim :]
         with without_autocast(codes.device):
-            return generator.codes.surprise(step.fake_output.class_logits, codes, self.continuous_weight)
+            return generator.codes.nll(step.fake_output.class_logits, codes, self.continuous_weight)
 
     def check(self, game: Game) -> None:
         """See `adversaria.systems.gan.GAN`.

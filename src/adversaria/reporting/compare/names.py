@@ -44,7 +44,7 @@ def differing_keys(configs: Sequence[Plain]) -> list[str]:
     return sorted(differing, key=lambda key: (not key.endswith("_target_"), key))
 
 
-def name_parts(configs: Sequence[Plain], overrides: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+def name_settings(configs: Sequence[Plain], overrides: Sequence[Sequence[str]]) -> list[dict[str, str]]:
     """For each of different ``configs`` what tells it from the others, by key; no two are equal.
 
     Choices of groups come first, where some run was started with them, then the keys that were set on a command line,
