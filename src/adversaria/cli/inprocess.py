@@ -68,7 +68,7 @@ def train(*overrides: str, run_dir: str | Path, callbacks: Sequence[Callback] = 
     Raises:
         UserError: whatever is to be put right first.
     """
-    run = Run(run_dir)
+    run, overrides = Run(run_dir), typed_today(overrides)
     with continued(run, overrides) if run.exists else nullcontext((list(overrides), conf_dir())) as (given, folder):
         config = compose(*given, folder=folder)
     with told(config):

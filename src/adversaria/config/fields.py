@@ -28,7 +28,7 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
     "train": {
         **dict.fromkeys(("model", "optim", "data", "trainer"), _ONE),
         **dict.fromkeys(("loss", "augment", "auto"), _OPTIONAL),
-        **dict.fromkeys(("penalty", "metrics", "callbacks", "logger"), _NAMED),
+        **dict.fromkeys(("regulariser", "metrics", "callbacks", "logger"), _NAMED),
         "run_dir": str | None,
         "seed": Seed,
         "channels_last": bool,

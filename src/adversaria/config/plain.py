@@ -28,7 +28,7 @@ def stylegan2_gamma(size: int | None, batch_size: int) -> float:
         ValueError: images of their own size, which the config does not know.
     """
     if size is None:
-        raise ValueError("penalty.r1.weight follows data.size, which is null: give one of the two")
+        raise ValueError("regulariser.r1.weight follows data.size, which is null: give one of the two")
     return 0.0002 * size**2 / batch_size
 
 

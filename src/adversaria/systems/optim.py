@@ -153,7 +153,7 @@ class LazyAdam(torch.optim.Adam):
     Args:
         params: see `torch.optim.Adam`.
         lr, betas: before the correction.
-        interval: k, as in the penalty's ``interval``; 1 or more.
+        interval: k, as in a term's ``interval``; 1 or more.
         keywords: what `torch.optim.Adam` takes besides.
     """
 

@@ -205,12 +205,16 @@ def test_a_model_has_nothing_to_add_to_its_networks() -> None:
 def test_a_choice_that_goes_with_another_is_named_with_it() -> None:
     configs, overrides = [], []
     for model, width in (("mlp", 256), ("dcgan", 16)):
-        for loss, penalty in (("hinge", "none"), ("wasserstein", "gradient_penalty")):
-            terms = {"penalty": {}} if penalty == "none" else {"penalty.gradient_penalty._target_": "GradientPenalty"}
+        for loss, regulariser in (("hinge", "none"), ("wasserstein", "gradient_penalty")):
+            terms = (
+                {"regulariser": {}}
+                if regulariser == "none"
+                else {"regulariser.gradient_penalty._target_": "GradientPenalty"}
+            )
             configs.append({"model.width": width, "model._target_": model, "loss._target_": loss, **terms})
-            typed = [] if penalty == "none" else [f"penalty={penalty}"]
+            typed = [] if regulariser == "none" else [f"regulariser={regulariser}"]
             overrides.append([f"model={model}", f"loss={loss}", *typed, f"model.width={width}"])
-    gradient_penalty = "wasserstein, penalty=gradient_penalty"
+    gradient_penalty = "wasserstein, regulariser=gradient_penalty"
     assert name_settings(configs, overrides) == [
         {"model": "mlp", "loss": "hinge"},
         {"model": "mlp", "loss": gradient_penalty},

@@ -155,7 +155,7 @@ class ResNetDiscriminator(Discriminator):
 
     A conditional D is a projection discriminator: the inner product of the features with an embedding of the label is
     added to the logit (Miyato & Koyama 2018, equation 3). With ``classifier`` it is that of AC-GAN instead: it guesses
-    the label, to be trained by the penalty ``auxiliary_classifier``, and does not look at the one that it is given.
+    the label, to be trained with ``regulariser=auxiliary_classifier``, and does not look at the one that it is given.
 
     Args:
         spec: of the data: square images of 16, 32, 48, 64 or 128 px, and any number of channels.

@@ -130,8 +130,8 @@ class ProjectedDiscriminator(EnclosingDiscriminator):
 class ClassifyingDiscriminator(EnclosingDiscriminator):
     """Any discriminator with a linear layer on its features that guesses the class (Odena et al. 2017, section 4).
 
-    It does not look at the labels that it is given: they are what ``penalty=auxiliary_classifier`` compares its guesses
-    with. The layer starts from Glorot & Bengio's uniform distribution, its biases at zero.
+    It does not look at the labels that it is given: they are what ``regulariser=auxiliary_classifier`` compares its
+    guesses with. The layer starts from Glorot & Bengio's uniform distribution, its biases at zero.
 
     Args:
         spec: of the data.

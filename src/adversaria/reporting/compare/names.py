@@ -49,7 +49,7 @@ def name_settings(configs: Sequence[Plain], overrides: Sequence[Sequence[str]]) 
 
     Choices of groups come first, where some run was started with them, then the keys that were set on a command line,
     then further keys until all configs are told apart; each only if those before it do not explain it. A choice that
-    goes with another one is named with it: ``loss`` is then ``wasserstein, penalty=gradient_penalty``.
+    goes with another one is named with it: ``loss`` is then ``wasserstein, regulariser=gradient_penalty``.
 
     Args:
         configs: with dotted keys, without incidental ones.
