@@ -81,7 +81,6 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "mgan": ("model=mgan", *DIGITS, *INNER_WIDTH),
     "vae": ("model=vae", *DIGITS, "model.generator.width=8", "model.encoder.width=8"),
     "mlp_ring8": ("model=mlp", "data=ring8", "data.count=2000", "metrics.count=64"),
-    "dirac": ("model=dirac",),
 }
 
 

@@ -24,6 +24,7 @@ from adversaria.config.files import read_by_us
 from adversaria.config.plain import conf_dir
 from adversaria.data.images.named import Digits
 from adversaria.runs.folder import Run
+from studies import CONF
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,6 +40,9 @@ TINY = (
     "trainer.precision=32-true",
 )
 
+
+#: what makes the configs and the classes of ``studies/`` known
+STUDIES = (f"hydra.searchpath=['file://{CONF}']", "trust=[studies]")
 
 #: the shortest run there is
 TWO_STEPS = (

@@ -44,13 +44,13 @@ training: callbacks.checkpoint.Checkpoint callbacks.ema.EMA callbacks.evaluation
     callbacks.warm_start.WarmStart loggers.CSV loggers.TensorBoard
 data: images.folder.ImageData images.folder.ImageFolder images.given.ImageArrays images.named.CIFAR10
     images.named.CIFAR100 images.named.CelebA images.named.Digits images.named.FashionMNIST images.named.MNIST
-    images.named.TorchvisionData images.stacked.StackedMNIST module.DataModule synthetic.dirac.DiracPoints
+    images.named.TorchvisionData images.stacked.StackedMNIST module.DataModule
     synthetic.points.GaussianMixture synthetic.points.grid synthetic.points.ring
 health: detectors.DiscriminatorOverfits detectors.DiscriminatorWon detectors.ExplodingGradients
     detectors.GeneratorCollapse detectors.NotFinite detectors.ScoreDegrades detectors.VanishingGradients
 nn: latents.Bernoulli latents.Normal latents.Sphere latents.TruncatedNormal latents.Uniform
     networks.biggan.BigGANDiscriminator networks.biggan.BigGANGenerator networks.dcgan.DCGANDiscriminator
-    networks.dcgan.DCGANGenerator networks.dirac.DiracDiscriminator networks.dirac.DiracGenerator
+    networks.dcgan.DCGANGenerator
     networks.encoder.ConvEncoder networks.mlp.MLPDiscriminator networks.mlp.MLPGenerator networks.r3gan.Block
     networks.r3gan.Downsample networks.editing_unet.EditingUNet
     networks.patchgan.PatchDiscriminator networks.r3gan.R3GANDiscriminator

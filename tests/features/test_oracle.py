@@ -18,10 +18,10 @@ from torchvision.io import write_png
 
 from adversaria.data.images.named import CIFAR10, Digits
 from adversaria.data.module import DataModule
-from adversaria.evaluation.disturbances import DISTURBANCES
 from adversaria.evaluation.metrics import FeatureMetrics
 from adversaria.features import ClassifierExtractor
 from adversaria.features.extraction import embed
+from studies.disturbances.images import DISTURBANCES
 
 COUNT = 640  # of reals and of fakes: in whole blocks, and more than the 192 features
 SCORES = {

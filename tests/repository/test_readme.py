@@ -45,12 +45,15 @@ def test_commands_compose_and_name_fields_that_exist(command: str) -> None:
     from adversaria.config.build import check
     from adversaria.training.experiment import trainer_node
 
-    arguments = [argument for argument in shlex.split(command)[2:] if argument != "-m"]
+    typed = [argument for argument in shlex.split(command)[2:] if argument != "-m"]
+    # composed without a command line, where --config-dir is another place to search
+    searched = rf"hydra.searchpath=['file://{ROOT}/\1']"
+    arguments = [re.sub(r"^--config-dir=(.*)", searched, argument) for argument in typed]
     swept = [argument for argument in arguments if "," in argument and "[" not in argument]
     single = [argument.split(",")[0] if argument in swept else argument for argument in arguments]
     config = config_of(*single)
     for group, node in {**config, "trainer": trainer_node(config)}.items():
-        check(node, group)
+        check(node, group, config["trust"])
 
 
 def test_the_line_of_the_training_step_is_right() -> None:

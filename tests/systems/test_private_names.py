@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 
 #: by the dotted name that leads to it, what it is for
 PRIVATE = {
@@ -38,7 +38,6 @@ PRIVATE = {
 OF_OBJECTS = {
     "config.hydra.overrides.task._content": "the overrides of a job without resolving them",
     "trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor": "a broadcast at each step that signals here do without",
-    "super()._apply_batch_transfer_handler": "the hooks around moving a batch",
 }
 
 
@@ -78,4 +77,3 @@ def test_those_of_objects_are_there() -> None:
     count.increment_ready()
     count.increment_completed()
     assert (count.total.ready, count.total.completed) == (before + 1, before + 1)
-    assert callable(LightningModule._apply_batch_transfer_handler)

@@ -91,7 +91,7 @@ SAME_NETWORKS = {"wgan", "lsgan", "dragan"}
 SAME_BLOCKS = {"biggan", "sagan", "sngan", "stylegan2_cifar"}
 RECIPES = [
     pytest.param(name, marks=pytest.mark.slow if name in SAME_BLOCKS else ())
-    for name in sorted({file.stem for file in (conf_dir() / "model").glob("*.yaml")} - {"dirac"} - SAME_NETWORKS)
+    for name in sorted({file.stem for file in (conf_dir() / "model").glob("*.yaml")} - SAME_NETWORKS)
 ]
 
 

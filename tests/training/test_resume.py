@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import STUDIES
 
 from adversaria.runs.folder import Run
 from adversaria.training.callbacks.checkpoint import Checkpoint
@@ -54,7 +55,7 @@ STATEFUL = (
     "metrics=none",
 )
 #: in float64, which a detour through float32 would round
-DOUBLE = ("model=dirac",)
+DOUBLE = ("model=dirac", *STUDIES)
 COMMON = (
     "trainer.accelerator=cpu",
     "trainer.max_steps=24",

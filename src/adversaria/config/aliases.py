@@ -24,7 +24,6 @@ MOVED: Mapping[str, str] = {
     "augment": "objectives.augment",
     "auto": "recipes",
     "callbacks": "training.callbacks",
-    "data.dirac": "data.synthetic.dirac",
     "data.folder": "data.images.folder",
     "data.given": "data.images.given",
     "data.named": "data.images.named",
@@ -48,7 +47,6 @@ MOVED: Mapping[str, str] = {
     "metrics.VGG16Extractor": "features.VGG16Extractor",
     "metrics.classifier": "features.classifier",
     "metrics.classifier_extractor": "features.classifier_extractor",
-    "metrics.disturbances": "evaluation.disturbances",
     "metrics.fidelity": "features.fidelity",
     "metrics.memorisation": "evaluation.memorisation",
     "metrics.usefulness": "evaluation.usefulness",
@@ -65,6 +63,15 @@ MOVED: Mapping[str, str] = {
     "schedules": "core.schedules",
     "vae": "systems.vae",
 }
+
+#: the same of what has left the package and can be named with ``trust=[studies]`` alone, from where that folder lies
+STUDIES: Mapping[str, str] = {
+    "data.dirac": "studies.dirac.data",
+    "data.synthetic.dirac": "studies.dirac.data",
+    "models.dirac": "studies.dirac.networks",
+    "nn.networks.dirac": "studies.dirac.networks",
+}
+_LED_ON = {**{old: f"adversaria.{new}" for old, new in MOVED.items()}, **STUDIES}
 
 #: groups and dotted keys that are called otherwise now; a key brings along what is below it
 RENAMED: Mapping[str, str] = {"penalty": "regulariser"}
@@ -102,8 +109,8 @@ def current_name(name: str) -> str:
         return name
     parts = inner.split(".")
     for length in range(len(parts), 0, -1):  # the longest beginning says most
-        if (moved := MOVED.get(".".join(parts[:length]))) is not None:
-            return ".".join((package, moved, *parts[length:]))
+        if (moved := _LED_ON.get(".".join(parts[:length]))) is not None:
+            return ".".join((moved, *parts[length:]))
     return name
 
 

@@ -1,39 +1,26 @@
-"""Ways around Lightning: what it does about a hundred times a step and a small model would pay a tenth of its step for.
+"""The way around Lightning: hooks and wrappers of each optimizer step, which cost the smallest model 5% of its step.
 
-Each gives the same numbers as Lightning's own way, which is taken wherever that would do more: with another strategy
-than ours, with a gradient scaler, and for callbacks that listen to `backward`.
+It gives the same numbers as Lightning's own way, which is taken wherever that would do more: with another strategy than
+ours, with a gradient scaler, and for callbacks that listen to `backward`. ``benchmarks/shortcuts.py`` measures it.
+Others (batches that need no transfer, a profiler of nothing) saved less than 1% and are not taken.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
 from lightning import LightningModule
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.precision import MixedPrecision
-from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 from torch.optim import Optimizer
 
-from adversaria.core.types import Batch
 from adversaria.systems.parallel import StepwiseDDP, average_gradients
-
-_NO_CONTEXT = nullcontext()
-
-
-class NoProfiler(PassThroughProfiler):
-    """Profiles nothing, without making a context manager for each of a hundred hooks a step."""
-
-    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
-        """One context for all."""
-        return _NO_CONTEXT
 
 
 class Shortcuts(LightningModule):
-    """Gradients, optimizer steps and the transfer of a batch without Lightning's hooks where nobody listens to them."""
+    """Gradients and optimizer steps without Lightning's hooks where nobody listens to them."""
 
     trainer: Any
 
@@ -56,14 +43,6 @@ class Shortcuts(LightningModule):
         """The trainer's callbacks that override ``hook``."""
         # callbacks are also users'; what they listen to is what they override
         return [c for c in self.trainer.callbacks if getattr(type(c), hook) is not getattr(Callback, hook)]
-
-    def _apply_batch_transfer_handler(
-        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
-    ) -> Any:
-        """Nothing for reals that lie on the device: three rounds of hooks would find that out one tensor at a time."""
-        if self._plain and isinstance(batch, Batch) and batch.samples.device == device:
-            return batch
-        return super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
 
     def differentiate(self, loss: Tensor) -> None:
         """Adds the gradients of ``loss`` to those of the weights."""

@@ -34,7 +34,6 @@ from adversaria.runs.folder import Run
 from adversaria.systems.base import SteppedModule
 from adversaria.systems.build import build_system
 from adversaria.systems.parallel import let_signals_be
-from adversaria.systems.shortcuts import NoProfiler
 from adversaria.training.callbacks import Checkpoint, Evaluation, Health, in_order
 from adversaria.training.callbacks.ema import sampler_of
 from adversaria.training.callbacks.lookup import callback_of
@@ -217,7 +216,6 @@ def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
         construct,
         callbacks=[Compilation(config["compile"]), *in_order(experiment.callbacks)],
         logger=list(construct(config["logger"], "logger", trust, **injected).values()) or False,
-        profiler=NoProfiler(),
         default_root_dir=str(run.path),
         max_epochs=-1,
         check_val_every_n_epoch=None,

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT
 from training.test_resume import IMAGES, POINTS, assert_equal
 
 from adversaria.core.errors import UserError
 from adversaria.runs.folder import Run
 from adversaria.training.callbacks import Health
+from studies.failures.__main__ import disturbed
 
 SHORT = (
     "trainer.accelerator=cpu",
@@ -29,10 +29,9 @@ SHORT = (
 
 
 @pytest.fixture
-def broken_run(train_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
-    """`train_run` that knows the classes of `docs/failures.py`."""
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    return lambda name, *overrides: train_run(name, *overrides, "trust=[failures]")
+def broken_run(train_run: Callable[..., Run]) -> Callable[..., Run]:
+    """`train_run` that knows the classes of `studies.failures.broken`."""
+    return lambda name, *overrides: train_run(name, *overrides, "trust=[studies]")
 
 
 def rows_of(run: Run) -> list[dict[str, str]]:
@@ -83,7 +82,10 @@ def test_values_are_logged_when_they_are_due(train_run: Callable[..., Run]) -> N
 @pytest.mark.parametrize("factor", ["nan", "inf"])
 def test_gradients_that_are_not_finite_are_named(broken_run: Callable[..., Run], factor: str) -> None:
     run = broken_run(
-        "run", *POINTS, *SHORT, f"+callbacks.disturb={{_target_: failures.Disturb, step: 9, factor: '{factor}'}}"
+        "run",
+        *POINTS,
+        *SHORT,
+        f"+callbacks.disturb={{_target_: studies.failures.broken.Disturb, step: 9, factor: '{factor}'}}",
     )
     assert (run.read_result() or {})["status"] == "diverged"
     assert found_in(run)["not_finite"] <= 12
@@ -91,7 +93,7 @@ def test_gradients_that_are_not_finite_are_named(broken_run: Callable[..., Run],
 
 def test_a_disturbance_is_that_of_one_update(broken_run: Callable[..., Run]) -> None:
     def peaks(name: str, factor: float) -> list[float]:
-        disturb = f"+callbacks.disturb={{_target_: failures.Disturb, step: 9, factor: '{factor}'}}"
+        disturb = disturbed(9, factor)
         run = broken_run(name, *POINTS, *SHORT, "trainer.max_steps=12", disturb)
         return [float(row["gradient_peak/generator"]) for row in rows_of(run)]
 
@@ -108,7 +110,7 @@ def test_a_generator_that_ignores_its_latent_is_named(broken_run: Callable[..., 
         "metrics=none",
         *SHORT,
         "~model.generator",
-        "+model.generator={_target_: failures.ConstantGenerator, latent_dim: 4}",
+        "+model.generator={_target_: studies.failures.broken.ConstantGenerator, latent_dim: 4}",
         "callbacks.health.detectors.generator_collapse.after=8",
     )
     assert [float(row["diversity/spread"]) for row in rows_of(run)] == [0.0] * 6

@@ -62,8 +62,8 @@ class ExpectedInstanceNoise:
         """
         if game.spec.shape != (1,):
             raise UserError(
-                "regulariser=expected_instance_noise integrates over data of one dimension alone: choose data=dirac, "
-                "or leave the term out"
+                "regulariser=expected_instance_noise integrates over data of one dimension alone: choose such data, or "
+                "leave the term out"
             )
         if game.loss.needs_real_logits:
             raise UserError(

@@ -1,0 +1,1 @@
+"""Gradients by depth: what a deep network does to them, predicted and measured."""

@@ -1,0 +1,1 @@
+"""Do scores of features rise with every disturbance of real images?"""

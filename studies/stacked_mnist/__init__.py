@@ -1,0 +1,1 @@
+"""How many of a thousand modes does a GAN cover?"""
