@@ -22,7 +22,7 @@ def test_parts_have_the_fields_of_their_system(name: str) -> None:
     """All but what the run itself gives."""
     system: Any = pkgutil.resolve_name(name)
     parameters, hints = signature(system)
-    own = {key: (hints[key], parameters[key].default) for key in parameters if key not in PLACES["model"].parts}
+    own = {key: (hints[key], parameters[key].default) for key in parameters if key not in PLACES["model"].injected}
     stored, stored_hints = signature(PARTS[name])
     assert {key: (stored_hints[key], stored[key].default) for key in stored} == own
     assert PARTS[name].sampler_name == system.sampler_name

@@ -38,7 +38,7 @@ log = logging.getLogger("adversaria")
 
 Job = Callable[[Plain], int]
 #: from a command line to what Hydra is given, and the folder of its primary config
-Prepare = Callable[[list[str]], AbstractContextManager[tuple[list[str], Path]]]
+Completion = Callable[[list[str]], AbstractContextManager[tuple[list[str], Path]]]
 
 #: optional dependencies that bring launchers whose names begin alike
 _EXTRAS = ("joblib", "submitit")
@@ -52,27 +52,27 @@ _SAID = {
 }
 
 
-def completing(complete: Callable[[list[str]], list[str]]) -> Prepare:
-    """Prepares a command line for a config of ``conf/``: ``complete`` gives the arguments as they are meant."""
+def completing(complete: Callable[[list[str]], list[str]]) -> Completion:
+    """Completes a command line for a config of ``conf/``: ``complete`` gives the arguments as they are meant."""
 
     @contextlib.contextmanager
-    def prepare(given: list[str]) -> Iterator[tuple[list[str], Path]]:
+    def completed(given: list[str]) -> Iterator[tuple[list[str], Path]]:
         yield complete(given), conf_dir()
 
-    return prepare
+    return completed
 
 
 #: arguments as they were typed
 as_typed = completing(list)
 
 
-def run(config_name: str, job: Job, prepare: Prepare = as_typed) -> int:
+def run(config_name: str, job: Job, completion: Completion = as_typed) -> int:
     """Composes ``config_name`` with the command line and runs ``job`` once, or once for each job of a sweep.
 
     Args:
         config_name: of the file in ``conf/``.
         job: returns its exit code.
-        prepare: the arguments as they are meant, from those that were typed, and the folder of ``config_name``.
+        completion: the arguments as they are meant, from those that were typed, and the folder of ``config_name``.
 
     Returns:
         The exit code: 0, that of the last job that failed, 2 for what the user can put right before anything runs.
@@ -83,7 +83,7 @@ def run(config_name: str, job: Job, prepare: Prepare = as_typed) -> int:
     traced = os.environ.get("HYDRA_FULL_ERROR") == "1"
     with _answering(codes, traced), contextlib.ExitStack() as inside:
         with told({}):
-            sys.argv[1:], folder = inside.enter_context(prepare(sys.argv[1:]))
+            sys.argv[1:], folder = inside.enter_context(completion(sys.argv[1:]))
             sys.argv[1:] = arguments.typed_today(arguments.choices_first(sys.argv[1:]))
             arguments.check(sys.argv[1:])
             check_choices(config_name, arguments.choices(sys.argv[1:]))

@@ -16,7 +16,7 @@ from adversaria.cli.arguments import check, typed_today
 from adversaria.config.blame import told
 from adversaria.config.fields import check_choices, refuse_doubles
 from adversaria.config.files import read_by_us
-from adversaria.config.plain import Plain, conf_dir
+from adversaria.config.plain import Plain, conf_dir, without_trust
 from adversaria.core.errors import UserError
 from adversaria.recipes import settle
 from adversaria.runs.continued import all_overrides, continued
@@ -82,14 +82,14 @@ def train(
     Raises:
         UserError: whatever is to be put right first.
     """
-    run = Run(run_dir)
+    run, overrides = Run(run_dir), typed_today(overrides)
     with continued(run, overrides) if run.exists else nullcontext((list(overrides), conf_dir())) as (given, folder):
         config = compose(*given, folder=folder if run.exists else None, config_dir=config_dir)
     with told(config):
         config, _ = settle(config, overrides, run.stored_config())
         experiment = build_experiment(config)
         experiment.callbacks.extend(callbacks)
-        stored = {key: value for key, value in config.items() if key != "trust"}
+        stored = without_trust(config)
         with run.started(stored, all_overrides(run, overrides)):
             run.write_result(train_experiment(experiment, run))
         result: Plain = json.loads(run.result.read_text("utf-8"))

@@ -18,7 +18,7 @@ from adversaria.cli import app, arguments
 from adversaria.cli.sweep import STOPPED, Sweep, pass_on
 from adversaria.config.admission import Trust, brought_by_run
 from adversaria.config.fields import check_train_config
-from adversaria.config.plain import Plain
+from adversaria.config.plain import Plain, without_trust
 from adversaria.core.errors import UserError
 from adversaria.training.launch import launch, placed, rank, requeue
 
@@ -49,8 +49,8 @@ def going_on(given: list[str]) -> Iterator[tuple[list[str], Path]]:
 
     run_dir = arguments.chosen(given, "run_dir")
     if not isinstance(run_dir, str) or not run_dir or not (run := Run(run_dir)).exists:
-        with app.as_typed(given) as prepared:
-            yield prepared
+        with app.as_typed(given) as completed:
+            yield completed
         return
     are_choices = arguments.is_choice(given)
     options = [argument for argument, choice in zip(given, are_choices, strict=True) if not choice]
@@ -89,7 +89,7 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
         train(experiment, _run(folder or ""))
         return 0
     run = _run(folder) if folder else _new_run(hydra_config.runtime.choices)
-    with run.started(_stored(config), all_overrides(run, app.overrides_of_job())), _noted(run):
+    with run.started(without_trust(config), all_overrides(run, app.overrides_of_job())), _noted(run):
         _introduce(experiment, run, choices)
         run.result.unlink(missing_ok=True)
         result = train(experiment, run)
@@ -136,11 +136,6 @@ def _run(path: str) -> Run:
     return Run(path)
 
 
-def _stored(config: Plain) -> Plain:
-    """The config as it is kept: what a stored file must not bring back is left out."""
-    return {key: value for key, value in config.items() if key != "trust"}
-
-
 def _without_bar(config: Plain) -> Plain:
     """The config for one of several runs on one screen."""
     return config | {"callbacks": {key: value for key, value in config["callbacks"].items() if key != "progress"}}
@@ -150,7 +145,7 @@ def _twin(cell: Path, config: Plain) -> Path | None:
     """The folder of the run that this cell was in a sweep over other keys."""
     from adversaria.runs.folder import same_run
 
-    return same_run(cell.parent, _stored(config))
+    return same_run(cell.parent, without_trust(config))
 
 
 def _new_run(choices: Mapping[str, str]) -> Run:
@@ -180,7 +175,7 @@ def _already_ended(run: Run, config: Plain, swept: bool) -> int | None:
     result = run.read_result() if run.exists else None
     if result is None:
         return None
-    run.check_same(_stored(config))
+    run.check_same(without_trust(config))
     if result["status"] == "diverged":
         raise UserError(
             f"{run.path} diverged after {result['generator_updates']} generator updates and would again; train with"

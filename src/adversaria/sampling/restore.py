@@ -27,7 +27,7 @@ from adversaria.systems.parts import PARTS, Parts
 
 #: where `PARTS` may stand in place of a system
 _STORED = Place(
-    (Kind("a system", "adversaria.systems.parts.Parts", ("adversaria.systems.parts",)),), PLACES["model"].parts
+    (Kind("a system", "adversaria.systems.parts.Parts", ("adversaria.systems.parts",)),), PLACES["model"].injected
 )
 #: bytes of buffers that a network computes by itself and no checkpoint holds, such as the taps of a filter
 _LARGEST_OWN_BUFFERS = 64 * 2**20
@@ -107,7 +107,7 @@ def check_objective(config: Plain, packages: Sequence[str]) -> None:
         check(model, "model", trust)
     else:
         check({**model, "_target_": f"{parts.__module__}.{parts.__qualname__}"}, "model", trust, _STORED)
-    for group in ("loss", "penalty", "augment"):
+    for group in ("loss", "regulariser", "augment"):
         check(_node(config, group), group, trust)
 
 
@@ -161,18 +161,18 @@ def _network(config: Plain, model: Plain, name: str, spec: DataSpec, trust: Trus
     network: nn.Module = construct(model.get(name), f"model.{name}", trust, spec=spec)
     if not isinstance(network, nn.Module):
         raise UserError(f"model.{name} of the checkpoint's config is no network; the file is damaged")
-    penalties = _node(config, "penalty")
-    for key, node in penalties.items():
-        if isinstance(node, dict) and _reparametrises(trust, node, f"penalty.{key}"):
-            part = construct({key: node}, "penalty", trust, spec=spec)[key]
+    regularisers = _node(config, "regulariser")
+    for key, node in regularisers.items():
+        if isinstance(node, dict) and _reparametrises(trust, node, f"regulariser.{key}"):
+            part = construct({key: node}, "regulariser", trust, spec=spec)[key]
             if part.applies_to == name:
                 part.reparametrise(network)
     return network
 
 
 def _reparametrises(trust: Trust, node: Plain, path: str) -> bool:
-    """Whether a node of ``penalty`` changes how weights are computed; what only trains a network is passed over."""
-    target = trust.find(node.get("_target_"), path, PLACES["penalty"].kinds)
+    """Whether a node of ``regulariser`` changes how weights are computed; what only trains a network is passed over."""
+    target = trust.find(node.get("_target_"), path, PLACES["regulariser"].kinds)
     return all(hasattr(target, name) for name in vars(Reparametrisation) if not name.startswith("_"))
 
 

@@ -29,7 +29,7 @@ Row = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Part:
+class Segment:
     """A stretch of training and what the detectors say of it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Part:
 
     @property
     def own_rows(self) -> tuple[Row, ...]:
-        """Without those that an earlier or later part has as well."""
+        """Without those that an earlier or later segment has as well."""
         return tuple(row for row in self.rows if row["step"] > self.after)
 
     @property
@@ -84,8 +84,8 @@ class History:
     own_detectors: bool
     overridden: Plain
     networks: Sequence[str]
-    now: Part
-    given_up: tuple[Part, ...]
+    now: Segment
+    given_up: tuple[Segment, ...]
 
     @property
     def status(self) -> str:
@@ -96,7 +96,7 @@ class History:
         return f"without a result after {last} generator updates: it still trains or was killed"
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def segments(self) -> tuple[Segment, ...]:
         """In the order in which they were trained."""
         return (*self.given_up, self.now)
 
@@ -128,14 +128,16 @@ def read_history(folder: Path, *, overrides: Plain | None = None, trust: Sequenc
     every = default_health()["every_n_steps"]
     networks = networks_of({name for row in rows for name in row})
 
-    def examine(rows: tuple[Row, ...], noted: Iterable[Plain], after: int = -1, rollback: Plain | None = None) -> Part:
+    def examine(
+        rows: tuple[Row, ...], noted: Iterable[Plain], after: int = -1, rollback: Plain | None = None
+    ) -> Segment:
         readings = tuple(replayed(rows) if health else gathered(rows, every))
         examination = Examination(build_detectors(node, trust, networks))
         for reading in readings:
             examination.observe(reading)
         for entry in noted:
             examination.add(Finding(str(entry["detector"]), int(entry["step"]), str(entry["evidence"])))
-        return Part(rows, readings, examination, after, rollback)
+        return Segment(rows, readings, examination, after, rollback)
 
     result = cleaned(run.read_result() or {})
     history = History(
@@ -250,8 +252,8 @@ def _rollbacks(run: Run, result: Plain) -> list[Plain]:
 
 def _refuse_nothing(history: History, health: Any) -> None:
     """Raises UserError if no detector has anything to look at."""
-    parts = history.parts
-    if any(part.findings or part.judged(name) for part in parts for name in part.examination.detectors):
+    segments = history.segments
+    if any(segment.findings or segment.judged(name) for segment in segments for name in segment.examination.detectors):
         return
     if isinstance(health, dict) and not history.now.readings:
         raise UserError(
