@@ -241,4 +241,4 @@ class OfOld(torch.nn.Module):
 def test_a_system_of_a_users_own_says_which_argument_to_rename(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adversaria.config.admission.Trust.find", lambda *_, **__: OfOld)
     with pytest.raises(UserError, match="OfOld takes penalty, which is called regulariser now; rename the argument"):
-        build_system(compose("model=mlp", "data=ring8"), spec=None)  # type: ignore[arg-type]
+        build_system(compose("model=mlp", "data=ring8"), spec=None)

@@ -64,8 +64,8 @@ def job(config: Plain) -> int:
             records.append({**about, **how, "metrics": dict(scores), "missing": missing_of(scores)})
     # The two that take long, of the first alone: the last checkpoint, unless another one was named.
     made_by = fingerprint_id({**records[0]["fingerprint"], "memorisation": config["memorisation"]})
-    subject = as_file_name(f"{records[0]['subject']}{records[0].get('generator_updates', '')}")
-    picture = out.with_name(f"memorisation_{subject}_{made_by}.png")
+    first = as_file_name(f"{records[0]['subject']}{records[0].get('generator_updates', '')}")
+    picture = out.with_name(f"memorisation_{first}_{made_by}.png")
     records[0] |= _run_further(further, next(iter(subjects.values())), data, _extractor(metrics), picture)
     out.parent.mkdir(parents=True, exist_ok=True)
     add_records(out, records)

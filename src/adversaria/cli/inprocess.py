@@ -82,7 +82,7 @@ def train(
     Raises:
         UserError: whatever is to be put right first.
     """
-    run, overrides = Run(run_dir), typed_today(overrides)
+    run, overrides = Run(run_dir), tuple(typed_today(overrides))
     with continued(run, overrides) if run.exists else nullcontext((list(overrides), conf_dir())) as (given, folder):
         config = compose(*given, folder=folder if run.exists else None, config_dir=config_dir)
     with told(config):
