@@ -36,7 +36,7 @@ def main() -> int:
     """The command; returns its exit code."""
     # Slurm signals helpers too, such as the workers of a loader, and also while the results are written: who has no
     # use for the signal must not die of it.
-    if hasattr(signal, "SIGUSR1"):
+    if sys.platform != "win32":
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     return app.run("train", functools.partial(job, typed=sys.argv[1:]), going_on)
 

@@ -132,6 +132,7 @@ class Modality(ABC):
                 f"{type(self).__name__} is no dataclass, and a checkpoint cannot keep it; write "
                 "@dataclass(frozen=True) above the class"
             )
+        # of a class of a user's own, which may keep its fields in slots
         fields = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **fields}
 

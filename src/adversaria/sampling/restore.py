@@ -169,6 +169,7 @@ def _network(config: Plain, model: Plain, name: str, spec: DataSpec, trust: Trus
 def _reparametrises(trust: Trust, node: Plain, path: str) -> bool:
     """Whether a node of ``penalty`` changes how weights are computed; what only trains a network is passed over."""
     target = trust.find(node.get("_target_"), path, PLACES["penalty"].kinds)
+    # of a user's own class, which derives from nothing of ours
     return all(hasattr(target, name) for name in vars(Reparametrisation) if not name.startswith("_"))
 
 
