@@ -116,7 +116,7 @@ PLACES: Mapping[str, Place] = {
     "model": _place(
         "a system",
         "adversaria.systems.base.SteppedModule",
-        ["adversaria.systems.gan", "adversaria.systems.vae"],
+        ["adversaria.systems"],
         "spec seed loss penalty augment optim",
         own=True,
     ),

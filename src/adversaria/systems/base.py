@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -88,7 +89,7 @@ def all_finite(module: nn.Module) -> bool:
     return not tensors or bool(torch.isfinite(torch.stack(torch._foreach_norm(tensors)).sum()))
 
 
-class SteppedModule(Shortcuts, DrawsLatents):
+class SteppedModule(Shortcuts, DrawsLatents, ABC):
     """The base of every system: one `training_step` is one generator update.
 
     A system sets ``prior``, what its sampler's latents are drawn from, in its ``__init__``: `Prior.of` its generator.
@@ -226,6 +227,15 @@ class SteppedModule(Shortcuts, DrawsLatents):
                     )  # Adafactor's
                     if whole and value.shape != parameter.shape:
                         raise ValueError(f"{name} of an optimizer has shape {tuple(value.shape)}")
+
+    @abstractmethod
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """One generator update, between `begin_step` and `end_step`.
+
+        Args:
+            batch: ``batches_per_step`` times ``data.batch_size`` reals, as they are stored.
+            batch_idx: Lightning's, which says nothing here.
+        """
 
     def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Seeds, sets the learning rates, and gives the reals ``[n, *shape]`` float and their labels ``[n]``."""
