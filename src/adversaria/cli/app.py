@@ -159,6 +159,36 @@ def overrides_of_job() -> list[str]:
     return overrides
 
 
+def compose(*overrides: str, folder: Path | None = None) -> Plain:
+    """The resolved config of ``python train.py <overrides>``, composed beside a command that runs.
+
+    Args:
+        overrides: as on the command line.
+        folder: of the primary config ``train``; None: ``conf/``.
+
+    Raises:
+        UserError: Hydra cannot read an override, no config has a place for it, or a value is missing or refers to one
+            that does not exist.
+    """
+    overrides = tuple(arguments.typed_today(overrides))
+    arguments.check(overrides)
+    check_choices("train", overrides)
+    read_by_us()
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(folder or conf_dir()), job_name="train", version_base="1.3"):
+            composed = hydra.compose("train", list(overrides))
+    except Exception as error:  # Hydra's own, whatever the class
+        raise UserError(explain(error, "train")) from error
+    finally:
+        GlobalHydra.instance().hydra = running
+    refuse_doubles(overrides)
+    config = plain(composed)
+    config.pop("hydra", None)
+    return config
+
+
 def plain(config: DictConfig) -> Plain:
     """The config as resolved plain containers.
 
