@@ -11,12 +11,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from adversaria.core.errors import UserError
+
+if TYPE_CHECKING:
+    from adversaria.core.types import FailureDetector
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,13 @@ class Modality(ABC):
     def as_image(self, stored: Tensor) -> Tensor | None:
         """uint8 ``[N, C, H, W]``, what image features may be taken of; None for samples that are no images."""
         return None
+
+    def suits(self, detector: FailureDetector) -> bool:
+        """Whether what ``detector`` looks for is a failure with samples of this kind; everything is unless you say so.
+
+        Such as ``return "diversity/spread" not in detector.needs`` where samples that are alike are as they should be.
+        """
+        return True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint: the name of the class and its fields.

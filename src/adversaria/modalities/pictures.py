@@ -76,7 +76,7 @@ def scatter(points: Tensor, value_range: tuple[float, float], columns: int | Non
 
     Args:
         points: on the CPU; of dimension 1 they lie on a line.
-        value_range: of both axes.
+        value_range: of both axes, which show a margin around it: modes at its ends have samples on both sides.
         columns: so many in a row have one colour, the next so many another; None: all have one.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
 from adversaria.core.seeding import seed_step
-from adversaria.core.types import Batch, DataSpec
+from adversaria.core.types import Batch, DataSpec, FailureDetector
 from adversaria.objectives.game import Game
 from adversaria.systems.optim import Optim
 from adversaria.systems.parts import DrawsLatents
@@ -168,6 +168,15 @@ class SteppedModule(Shortcuts, DrawsLatents, ABC):
     def game(self) -> Game | None:
         """What D plays against G, for what is measured of D and its loss; None: a system without D."""
         return None
+
+    def suits(self, detector: FailureDetector) -> bool:
+        """Whether what ``detector`` looks for is a failure of this system; everything is unless a system says so.
+
+        Detectors of networks that it does not have are left out without being asked about. A system of pairs, whose G
+        has little to vary once the condition is given: ``return "diversity/spread" not in detector.needs``. A system of
+        your own may ask for the class: ``return not isinstance(detector, GeneratorCollapse)``.
+        """
+        return True
 
     def replace_forward(self, name: str, forward: Callable[..., Any]) -> None:
         """Has the training step call ``forward``, which computes the same, where it called ``forwards[name]``."""
