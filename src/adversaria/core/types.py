@@ -120,6 +120,21 @@ Draw = Callable[[int, int], Batch]
 BLOCK = 64
 
 
+@runtime_checkable
+class DrawsEdits(Protocol):
+    """A `Draw` whose labels are conditions.
+
+    Attributes:
+        condition: what they look like; None: they are labels after all, or nothing.
+    """
+
+    condition: DataSpec | None
+
+    def __call__(self, start: int, stop: int) -> Batch:
+        """See `Draw`."""
+        ...
+
+
 class DiscriminatorOutput(NamedTuple):
     """``logits [N, ...]`` (patches or positions are reduced by the mean), and what some objectives need besides."""
 

@@ -42,9 +42,14 @@ class DrawsInputs:
     pairing: Pairing | None = None
 
     @property
+    def condition(self) -> DataSpec | None:
+        """What the conditions look like that the sampler is called with, such as pictures to edit; None: it has none."""
+        return self.spec.condition if self.conditional else None
+
+    @property
     def translates(self) -> bool:
-        """Whether the sampler is called with conditions, such as pictures to edit, and not with labels."""
-        return self.conditional and self.spec.condition is not None
+        """Whether the sampler is called with conditions and not with labels."""
+        return self.condition is not None
 
     def inputs(
         self,
