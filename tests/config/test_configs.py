@@ -37,6 +37,7 @@ NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("regulariser", "expected_instance_noise"): ("model=dirac", *STUDIES),
     ("data", "stacked_mnist"): ("data.count=100",),
     ("metrics", "modes"): ("data=ring8", "model=mlp"),
+    ("metrics", "paired"): ("model=pix2pix", "pairing=denoise"),
     ("metrics", "stacked_modes"): ("data=stacked_mnist", "data.count=100"),
     ("trainer", "ddp"): ("trainer.devices=1", "trainer.strategy=auto"),
     ("trainer", "ddp_cpu"): ("trainer.devices=1", "trainer.strategy=auto"),

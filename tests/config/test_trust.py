@@ -69,7 +69,7 @@ features: classifier.ClassifierNetwork classifier.ResidualStage classifier_extra
     fidelity.CLIPExtractor fidelity.DINOv2Extractor fidelity.FidelityExtractor fidelity.InceptionExtractor
     fidelity.VGG16Extractor
 evaluation: memorisation.Memorisation metrics.feature_metrics.FeatureMetrics
-    metrics.modes.ModeCoverage metrics.stacked_modes.StackedModes usefulness.Usefulness
+    metrics.modes.ModeCoverage metrics.paired.PairedMetrics metrics.stacked_modes.StackedModes usefulness.Usefulness
 systems: gan.GAN optim.Constant optim.CosineDecay optim.LazyAdam optim.LinearDecay optim.Optim
     pairing.colourise.Colourise pairing.deblur.Deblur pairing.denoise.Denoise pairing.edges.Edges
     pairing.inpaint.Inpaint pairing.jpeg.JPEG pairing.super_resolution.SuperResolution

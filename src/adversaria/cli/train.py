@@ -36,7 +36,7 @@ def main() -> int:
     """The command; returns its exit code."""
     # Slurm signals helpers too, such as the workers of a loader, and also while the results are written: who has no
     # use for the signal must not die of it.
-    if hasattr(signal, "SIGUSR1"):
+    if sys.platform != "win32":
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     return app.run("train", functools.partial(job, typed=sys.argv[1:]), going_on)
 
@@ -65,16 +65,16 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
         config: of the run.
         typed: this command line, without what a run's folder brought.
     """
-    config.pop("hydra", None)
-    check_train_config(config)
     hydra_config, sweep = HydraConfig.get(), Sweep.current
     cell = sweep.folder(app.overrides_of_job()) if sweep and sweep.path else None
     swept = cell is not None
+    config = _composed(config, cell)
+    check_train_config(config)
     _refuse_what_cannot_be(config, swept)
     inherited = os.environ.get("ADVERSARIA_RUN_DIR")  # from the process that started this one as a further rank
     config["trainer"] = placed(config["trainer"])
     folder = inherited or config["run_dir"] or (str(cell) if cell else None)
-    goes_on = config["run_dir"] is not None and _run(config["run_dir"]).exists
+    goes_on = any(path is not None and _run(str(path)).exists for path in (config["run_dir"], cell))
     trust = Trust(config["trust"], brought_by_run(typed) if goes_on else ())
     config, choices = _settled(config, folder, trust)
     if cell and not _run(str(cell)).exists:
@@ -100,6 +100,25 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
     elif result["stopped_by"] == "SIGUSR1":  # what Slurm sends before a time limit, as in sbatch --signal=SIGUSR1@300
         requeue(config["run_dir"])
     return EXIT[result["status"]]
+
+
+def _composed(config: Plain, cell: Path | None) -> Plain:
+    """``config`` as Hydra has composed it; of a sweep's cell that is there what its stored config comes to.
+
+    A single run that goes on has been composed from its stored config (see `going_on`). Of a sweep's jobs Hydra knows
+    the folder only now, and has composed each from the defaults of today.
+    """
+    from adversaria.config.overrides import for_the_run, of_a_run
+    from adversaria.runs.continued import continued
+
+    config.pop("hydra", None)
+    if cell is None or not (run := _run(str(cell))).exists:
+        return config
+    with continued(run, for_the_run(app.overrides_of_job())) as (new, folder):
+        of_the_start = {key: value for key, value in config.items() if not of_a_run(key)}
+        sources = HydraConfig.get().runtime.config_sources  # those of --config-dir too
+        searched = app.searching(*(source.path for source in sources if source.schema == "file"))
+        return {**app.compose(*new, searched, folder=folder), **of_the_start}
 
 
 def _settled(config: Plain, run_dir: str | None, trust: Trust) -> tuple[Plain, list[str]]:

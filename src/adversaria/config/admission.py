@@ -117,7 +117,7 @@ PLACES: Mapping[str, Place] = {
     "model": _place(
         "a system",
         "adversaria.systems.base.SteppedModule",
-        [f"adversaria.systems.{name}" for name in ("gan", "pix2pix", "regression", "vae")],
+        ["adversaria.systems"],
         "spec seed loss regulariser augment optim",
         own=True,
     ),

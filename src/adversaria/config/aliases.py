@@ -82,6 +82,7 @@ DROPPED: Mapping[str, Any] = {"gradient_checkpointing": False}
 #: by their class, or by that of their extractor: the names under which ``conf/metrics`` puts the package's own metrics
 METRICS: Mapping[str, str] = {
     "adversaria.evaluation.metrics.ModeCoverage": "modes",
+    "adversaria.evaluation.metrics.PairedMetrics": "paired",
     "adversaria.evaluation.metrics.StackedModes": "stacked_modes",
     "adversaria.features.CLIPExtractor": "clip",
     "adversaria.features.ClassifierExtractor": "classifier",

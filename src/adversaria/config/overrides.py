@@ -220,7 +220,7 @@ def _check_interpolations(text: str, where: str) -> None:
                 f"{where} reads {shown(inner, 40)}; a stored file may refer to keys of the config alone: remove the "
                 "line, and give the value on the command line"
             )
-        pending += getattr(node, "children", None) or []  # leaves of the parser's tree have none
+        pending += [node.getChild(k) for k in range(node.getChildCount())]
 
 
 def _names_a_place(override: Override) -> bool:

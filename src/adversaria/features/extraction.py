@@ -103,6 +103,7 @@ def embed_fakes(
     def rows(start: int, stop: int) -> Tensor:
         nonlocal labelled
         samples, labels = draw(start, stop)
+        labels = None if labels is None or labels.dim() > 1 else labels  # conditions are no classes
         labelled = labels is not None
         pair = torch.cat(embed(extractor, images_of(samples, spec), device), dim=1)
         if samples.is_floating_point() and not bool(torch.isfinite(samples).all()):

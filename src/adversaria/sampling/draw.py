@@ -23,10 +23,13 @@ class Draw:
         network: ``network(z, labels)``; must be in eval mode for the promise above to hold.
         device: of the network.
         inputs: what it is called with, by number.
+        condition: what its conditions look like; None: it is called with labels or with latents alone.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device, inputs: Inputs) -> None:
-        self.network, self.device, self.inputs = network, device, inputs
+    def __init__(
+        self, network: nn.Module, device: torch.device, inputs: Inputs, condition: DataSpec | None = None
+    ) -> None:
+        self.network, self.device, self.inputs, self.condition = network, device, inputs, condition
         self._dtype = _dtype_of(network)
 
     @torch.no_grad()

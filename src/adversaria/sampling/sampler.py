@@ -196,7 +196,7 @@ class Sampler(DrawsInputs):
     ) -> Draw:
         """The stream of samples that `sample` takes the first ``count`` of."""
         inputs = self.inputs(given=given, seed=seed, labels=self.labels(labels), truncation=truncation)
-        return Draw(self.network, self.device, inputs)
+        return Draw(self.network, self.device, inputs, self.condition)
 
     def block_size(self, batch_size: int) -> int:
         """How many samples to draw at a time: ``batch_size``, or fewer of samples so large that a batch has no room."""

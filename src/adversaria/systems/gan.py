@@ -222,7 +222,6 @@ class GAN(SteppedModule):
             return
         log_due, self.log_due = self.log_due, False
         values: dict[str, Tensor] = {}
-        # a term of a user's own need not say it
         # a term of a user's own need not say so
         outputs = any(getattr(term, "uses_outputs", True) for term in lazy.values())
         for part in step.microbatches(self.optim.accumulate):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -177,7 +178,7 @@ def make_optimizer(factory: OptimizerFactory, parameters: Any, *, scaled_gradien
     Under a gradient scaler (fp16) a fused optimizer divides the gradients itself, after they were clipped and their
     norms were read; the plain form leaves that to the scaler.
     """
-    keywords = getattr(factory, "keywords", {})  # a class, unlike a partial call of one, has none
+    keywords = factory.keywords if isinstance(factory, functools.partial) else {}
     overrides: dict[str, Any] = {"fused": False} if scaled_gradients and "fused" in keywords else {}
     if "betas" in keywords:  # PyTorch takes no whole numbers, and betas=[0,0.9] is how people write it
         overrides["betas"] = tuple(float(beta) for beta in keywords["betas"])

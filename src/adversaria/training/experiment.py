@@ -28,7 +28,7 @@ from adversaria.core.text import shown
 from adversaria.data.module import DataModule
 from adversaria.evaluation import cost
 from adversaria.evaluation.protocol import Metrics
-from adversaria.health import Finding
+from adversaria.health import Finding, unsuited
 from adversaria.runs.checkpoints import read_checkpoint
 from adversaria.runs.folder import Run
 from adversaria.systems.base import SteppedModule
@@ -113,6 +113,8 @@ def train(experiment: Experiment, run: Run) -> Plain:
                 for metrics in experiment.metrics.values():
                     metrics.prepare(experiment.data, device)
                 cost.reset_peak_memory(device)
+            if trainer.is_global_zero and (health := callback_of(trainer, Health)) is not None:
+                run.note_unsuited_detectors(unsuited(health.detectors, experiment.system))
             if (checkpoint := callback_of(trainer, Checkpoint)) is not None:
                 checkpoint.stop_on(signals, deadline)
             # Lightning converts weights after it has restored them, which rounds a float64 checkpoint's to float32.

@@ -85,6 +85,11 @@ def _notes(history: History) -> list[str]:
         )
     elif not history.own_detectors:
         notes.append("The run's config names no detectors: these are those of conf/callbacks/health.yaml.")
+    if history.unsuited:
+        notes.append(
+            f"Left out: {', '.join(history.unsuited)}. What they look for is no failure of this system, or of samples "
+            "of this kind."
+        )
     if history.overridden:
         changed = ", ".join(f"{name}={value}" for name, value in history.overridden.items())
         notes.append(f"Thresholds other than those of the run: {changed}. Its own diagnosis may have been another one.")

@@ -118,7 +118,8 @@ class Evaluation(Callback):
         self.step = trainer.global_step
         started = time.perf_counter()
         with pl_module.clock.paused(), evaluating(sampler_of(trainer)) as network:
-            draw = Draw(network, pl_module.device, pl_module.inputs(pl_module.datamodule, seed=self.seed))
+            inputs = pl_module.inputs(pl_module.datamodule, seed=self.seed)
+            draw = Draw(network, pl_module.device, inputs, pl_module.condition)
             scores = {name: metrics.evaluate(draw, pl_module.device) for name, metrics in self.metrics.items()}
         refuse_equal_scores(scores)
         self.scores_of = {name: list(each) for name, each in scores.items()}
