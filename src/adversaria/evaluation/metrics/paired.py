@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,11 +13,12 @@ from torch import Tensor, nn
 from adversaria.core.errors import UserError
 from adversaria.core.files import cache_folder
 from adversaria.core.ranges import Count
+from adversaria.core.ranks import from_rank_zero, is_rank_zero
 from adversaria.core.types import BLOCK, DataSpec, Draw, DrawsEdits
 from adversaria.evaluation.metrics.frechet import RunningGaussian, frechet_distance, symmetric_root
 from adversaria.evaluation.metrics.pictures import detail, mae, psnr, ssim
 from adversaria.evaluation.protocol import Scores
-from adversaria.features.extraction import embed, from_rank_zero, gather_rows, images_of, is_rank_zero, untouched_rng
+from adversaria.features.extraction import embed, gather_rows, images_of, untouched_rng
 from adversaria.features.extractor import Extractor, LoadsForData
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class PairedMetrics:
         if monitor == "answers_fid" and extractor is None:
             raise UserError("metrics.paired.monitor=answers_fid needs an extractor; give one, or choose psnr")
         self.count, self.extractor, self.batch_size, self._monitor = count, extractor, batch_size, monitor
-        self.cache_dir = Path(cache_dir).expanduser() if cache_dir else cache_folder()
+        self.cache_dir = cache_folder(cache_dir)
         self._data: DataModule | None = None
 
     @property
@@ -143,7 +143,7 @@ class PairedMetrics:
         return f"{self.extractor.name}_answers_fid{self.count if rest else f'{thousands}k'}"
 
     def _rows(self, draw: Draw, condition: DataSpec, start: int, stop: int, device: torch.device) -> Tensor:
-        """What is measured of edits ``start`` to ``stop - 1``, then of what was given, then features: a row for each."""
+        """What is measured of edits ``start`` to ``stop - 1``, then of what was given, then features: a row each."""
         data = self._prepared()
         samples, given = draw(start, stop)
         assert given is not None
