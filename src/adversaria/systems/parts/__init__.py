@@ -43,7 +43,7 @@ class DrawsInputs:
 
     @property
     def condition(self) -> DataSpec | None:
-        """What the conditions look like that the sampler is called with, such as pictures to edit; None: it has none."""
+        """What conditions look like that the sampler is called with, such as pictures to edit; None: it has none."""
         return self.spec.condition if self.conditional else None
 
     @property
