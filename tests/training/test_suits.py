@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import STUDIES
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import FailureDetector
@@ -106,6 +107,6 @@ def test_data_that_are_one_point_have_readings_too(train_run: Train) -> None:
     """There is no diversity to compare with, which is in every reading of other data."""
     steps = [line for line in SHORT if line.startswith(("trainer.", "callbacks.health.every"))]
     run = train_run(
-        "dirac", "experiment=dirac_unregularised", "callbacks=health", "~callbacks.ema", "logger=csv", *steps
+        "dirac", *STUDIES, "experiment=dirac_unregularised", "callbacks=health", "~callbacks.ema", "logger=csv", *steps
     )
     assert len(examined(run).now.readings) == 4

@@ -143,7 +143,7 @@ class PairedMetrics:
         return f"{self.extractor.name}_answers_fid{self.count if rest else f'{thousands}k'}"
 
     def _rows(self, draw: Draw, condition: DataSpec, start: int, stop: int, device: torch.device) -> Tensor:
-        """What is measured of edits ``start`` to ``stop - 1``, then of what was given, then features: a row each."""
+        """What is measured of edits ``start`` to ``stop - 1``, then of what was given, then features; a row of each."""
         data = self._prepared()
         samples, given = draw(start, stop)
         assert given is not None
