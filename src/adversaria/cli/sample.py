@@ -111,7 +111,7 @@ def _writer(spec: DataSpec, form: str | None) -> Writer:
     """The format that is called ``form``, or the first of the modality's.
 
     Raises:
-        UserError: its samples cannot be written so.
+        UserError: its samples cannot be written in that format.
     """
     writers = spec.modality.writers
     chosen = next(iter(writers)) if form is None else form

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -241,6 +241,18 @@ class Reparametrisation(Protocol):
     def reparametrise(self, network: nn.Module) -> None:
         """Changes ``network`` in place."""
         ...
+
+
+class FailureDetector(Protocol):
+    """What a system and a modality are told of a detector of failures (`adversaria.health.Detector`).
+
+    Attributes:
+        needs: names of measured values of which it looks at one or more, such as ``diversity/spread``.
+        roles: of the networks that it speaks of.
+    """
+
+    needs: ClassVar[tuple[str, ...]]
+    roles: ClassVar[tuple[str, ...]]
 
 
 class System(Protocol):

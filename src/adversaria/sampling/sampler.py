@@ -275,7 +275,7 @@ class Sampler(DrawsInputs):
         """The classes to take in turn, as numbers; None for an unconditional model.
 
         Args:
-            labels: numbers of classes, or their names as text (``"7"`` is the class that is named so).
+            labels: numbers of classes, or their names as text (``"7"`` is the class with that name).
 
         Raises:
             UserError: labels of an unconditional model, or of no class of this one.

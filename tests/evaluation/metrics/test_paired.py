@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from conftest import config_of
 
 import adversaria
 from adversaria.core.errors import UserError
+from adversaria.data.module import DataModule
 from adversaria.evaluation.metrics import PairedMetrics
 from adversaria.evaluation.metrics.pictures import MOST_DECIBELS, detail, mae, psnr, ssim
-from adversaria.evaluation.scoring import of_sampler, score
+from adversaria.evaluation.scoring import Subject, of_sampler, score
 from adversaria.runs.folder import Run
+from adversaria.sampling.draw import Draw
 from adversaria.training.experiment import build_experiment
 
 SMALL = ("data=digits", "data.batch_size=8", "model.generator.width=4", "model.generator.depth=1", "metrics.count=64")
@@ -91,20 +94,13 @@ def test_a_network_that_does_nothing_scores_what_was_given(pairing: str) -> None
     assert metrics.fingerprint()["edits"] == 100
 
 
-def of_system(system: object) -> object:
-    from adversaria.evaluation import scoring
-    from adversaria.sampling.draw import Draw
-
+def of_system(system: Any) -> Subject:
     cpu = torch.device("cpu")
-    subject = getattr(scoring, "Subject", None) or scoring.Fakes  # type: ignore[attr-defined]
-    return subject(
-        system.spec,  # type: ignore[attr-defined]
-        lambda data: Draw(system.sampler, cpu, system.inputs(data), system.condition),  # type: ignore[attr-defined]
-        system.sampler,  # type: ignore[attr-defined]
-        cpu,
-        weights="raw",
-        seed=0,
-    )
+
+    def draw(data: DataModule) -> Draw:
+        return Draw(system.sampler, cpu, system.inputs(data), system.condition)
+
+    return Subject(system.spec, draw, system.sampler, cpu, weights="raw", seed=0)
 
 
 def test_scores_of_a_run_are_those_of_its_checkpoint(train_run: Callable[..., Run]) -> None:

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from adversaria.core.errors import UserError
 from adversaria.core.files import cache_folder
 from adversaria.core.ranges import Count
+from adversaria.core.ranks import from_rank_zero, is_rank_zero
 from adversaria.core.types import BLOCK, DataSpec, Draw, DrawsEdits
 from adversaria.evaluation.metrics.frechet import RunningGaussian, frechet_distance, symmetric_root
 from adversaria.evaluation.metrics.pictures import detail, mae, psnr, ssim
 from adversaria.evaluation.protocol import Scores
-from adversaria.features.extraction import embed, from_rank_zero, gather_rows, images_of, is_rank_zero, untouched_rng
+from adversaria.features.extraction import embed, gather_rows, images_of, untouched_rng
 from adversaria.features.extractor import Extractor, LoadsForData
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class PairedMetrics:
         return f"{self.extractor.name}_answers_fid{self.count if rest else f'{thousands}k'}"
 
     def _rows(self, draw: Draw, condition: DataSpec, start: int, stop: int, device: torch.device) -> Tensor:
-        """What is measured of edits ``start`` to ``stop - 1``, then of what was given, then features: a row for each."""
+        """What is measured of edits ``start`` to ``stop - 1``, then of what was given, then features; a row of each."""
         data = self._prepared()
         samples, given = draw(start, stop)
         assert given is not None
