@@ -37,7 +37,7 @@ _SHOWN, _CELL = 12, 192
 
 
 def edit_folder(sampler: Sampler, images: Path, out: Path, *, degrade: bool = False, seed: int = 0) -> int:
-    """Writes the edit of each picture at ``images`` as a PNG below ``out``, and a grid of the first ones, ``edits.png``.
+    """Writes the edit of each picture at ``images`` as a PNG below ``out``, and a grid of the first ones.
 
     Args:
         sampler: of a model that translates.
@@ -70,7 +70,7 @@ def edit_folder(sampler: Sampler, images: Path, out: Path, *, degrade: bool = Fa
             except UserError:
                 raise
             except Exception as error:  # Pillow's plugins raise anything
-                log.warning("%s cannot be read (%s) and is left out", shown(file.name), shown(error))
+                log.warning("%s cannot be read (%s) and is left out", shown(file.name), type(error).__name__)
             else:
                 edit = sampler.edit(picture, known, degrade=degrade, seed=seed + number)
                 save_picture(folder / targets[file.name], edit.made)
@@ -91,7 +91,7 @@ def read(data: bytes, channels: int) -> tuple[Tensor, Tensor | None]:
     array = pixels.pixels(pixels.decode(data), channels)
     alpha = pixels.alpha(data)
     known = None if alpha is None else torch.from_numpy(alpha > 127)[None]
-    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1), known
+    return torch.from_numpy(np.array(array)).permute(2, 0, 1), known
 
 
 def grid_of(edits: list[Edit]) -> Tensor:

@@ -173,7 +173,7 @@ class Sampler(DrawsInputs):
         if self.pairing is None:
             if degrade:
                 raise UserError(
-                    "degrade=true spoils pictures as in training, and this model was trained with pairs; set it to false"
+                    "degrade=true spoils pictures as in training, and this model has learned from pairs; leave it out"
                 )
             y = condition.modality.decode(picture[None])
         else:
