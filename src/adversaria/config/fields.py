@@ -46,6 +46,8 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
         "truncation": Positive | None,
         "raw": bool,
         "standing": Annotated[int, Between(1, 100_000)] | None,
+        "images": str | None,
+        "degrade": bool,
         "out": str | None,
         "batch_size": Annotated[int, Between(1, 2**20)],
     },
