@@ -52,6 +52,8 @@ def edit_folder(sampler: Sampler, images: Path, out: Path, *, degrade: bool = Fa
     Raises:
         UserError: there are no pictures, none can be read, ``out`` holds other files, or see `Sampler.edit`.
     """
+    if not images.exists():
+        raise UserError(f"images={shown(images)} does not exist; give a folder, an archive or a file of pictures")
     single = images.is_file() and images.suffix.lower() in pixels.extensions()
     tree = open_tree(images.parent if single else images)
     found = [name for name in tree.names() if PurePosixPath(name).suffix.lower() in pixels.extensions()]
