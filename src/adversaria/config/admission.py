@@ -118,7 +118,7 @@ PLACES: Mapping[str, Place] = {
     "model": _place(
         "a system",
         "adversaria.systems.base.SteppedModule",
-        [f"adversaria.systems.{name}" for name in ("gan", "pix2pix", "regression", "vae")],
+        [f"adversaria.systems.{name}" for name in ("gan", "pix2pix", "regression", "vae", "vae_gan")],
         "spec seed loss penalty augment optim",
         own=True,
     ),

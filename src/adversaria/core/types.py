@@ -120,6 +120,24 @@ Draw = Callable[[int, int], Batch]
 BLOCK = 64
 
 
+@runtime_checkable
+class Reconstructs(Protocol):
+    """What a `Draw` from a model with an encoder can do besides.
+
+    Attributes:
+        encodes: whether there is an encoder.
+    """
+
+    @property
+    def encodes(self) -> bool:
+        """See above."""
+        ...
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Samples ``[N, *spec.shape]`` as the networks see them -> what is made of their latents, of the same shape."""
+        ...
+
+
 class DiscriminatorOutput(NamedTuple):
     """``logits [N, ...]`` (patches or positions are reduced by the mean), and what some objectives need besides."""
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from adversaria.core.errors import UserError
-from adversaria.core.ranges import NonNegative
+from adversaria.core.ranges import Depth, NonNegative
 from adversaria.core.types import DataSpec
 from adversaria.nn.inputs import ConditionInputs, Inputs, LatentInputs
 from adversaria.nn.latents import Latent
@@ -91,9 +91,11 @@ class Parts:
 
     Attributes:
         sampler_name: key of the network that samples are taken from.
+        encoder_name: key of the one that gives the posterior of their latents; None: there is none.
     """
 
     sampler_name: ClassVar[str] = "generator"
+    encoder_name: ClassVar[str | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +126,22 @@ class RegressionParts(Parts):
 class VAEParts(Parts):
     """Those of `adversaria.systems.vae.VAE`, where their meaning is described."""
 
+    encoder_name: ClassVar[str | None] = "encoder"
     generator: nn.Module
     encoder: Callable[..., nn.Module]
+    beta: NonNegative = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEGANParts(Parts):
+    """Those of `adversaria.systems.vae_gan.VAEGAN`, where their meaning is described."""
+
+    encoder_name: ClassVar[str | None] = "encoder"
+    generator: nn.Module
+    discriminator: nn.Module
+    encoder: Callable[..., nn.Module]
+    stage: Depth = 2
+    gamma: NonNegative = 1.0
     beta: NonNegative = 1.0
 
 
@@ -136,5 +152,6 @@ PARTS: Mapping[str, type[Parts]] = MappingProxyType(
         "adversaria.systems.pix2pix.Pix2Pix": Pix2PixParts,
         "adversaria.systems.regression.Regression": RegressionParts,
         "adversaria.systems.vae.VAE": VAEParts,
+        "adversaria.systems.vae_gan.VAEGAN": VAEGANParts,
     }
 )

@@ -2,6 +2,7 @@
 
 from adversaria.evaluation.metrics.feature_metrics import FeatureMetrics
 from adversaria.evaluation.metrics.modes import ModeCoverage
+from adversaria.evaluation.metrics.reconstruction import Reconstruction
 from adversaria.evaluation.metrics.stacked_modes import StackedModes
 
-__all__ = ["FeatureMetrics", "ModeCoverage", "StackedModes"]
+__all__ = ["FeatureMetrics", "ModeCoverage", "Reconstruction", "StackedModes"]
