@@ -48,7 +48,8 @@ WIDTH = ("model.generator.width=8", "model.discriminator.width=8")
 INNER_WIDTH = ("model.generator.network.width=8", "model.discriminator.network.width=8")
 RESIDUAL = ("optim.n_critic=2", "optim.generator_batch=12", *WIDTH)
 STYLE = ("model.generator.channel_max=16", "model.discriminator.channel_max=16", "penalty.r1.interval=2")
-#: overrides by recipe; every network, loss and data path of the package, with most terms and augmentations
+#: overrides by recipe; every network, loss and data path of the package, with most terms and augmentations.
+#: Regularisers stand under the older name of their group, which every version reads.
 RECIPES: dict[str, tuple[str, ...]] = {
     "dcgan": ("model=dcgan", *DIGITS, *WIDTH, "augment=diffaugment", "data.mirror=true"),
     "dcgan_files": (

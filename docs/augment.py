@@ -11,13 +11,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import hydra
 import matplotlib.pyplot as plt
 import torch
 
-from adversaria.cli.app import plain
+from adversaria.cli.inprocess import compose
 from adversaria.config.build import construct
-from adversaria.config.plain import conf_dir
 from adversaria.data.module import DataModule
 from adversaria.modalities.pictures import show
 from adversaria.objectives.augment import ADA
@@ -34,8 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifar10", help="folder or archive of CIFAR-10")
     root = parser.parse_args().cifar10
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = plain(hydra.compose("train", ["data=cifar10", *([f"data.root={root}"] if root else [])]))
+    config = compose("data=cifar10", *([f"data.root={root}"] if root else []))
     data: DataModule = construct(config["data"], "data", [])
     data.prepare()
     train = data.split("train")

@@ -11,12 +11,12 @@ ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Choices
 
 Each group of `conf/` is a choice on the command line, as in `python train.py model=sngan data=cifar10 augment=ada`;
-groups with several choices at a time take a list, `penalty=[r1,lecam]`. Made by `python docs/choices.py`.
+groups with several choices at a time take a list, `regulariser=[r1,lecam]`. Made by `python docs/choices.py`.
 
 """
 #: in the order in which one thinks of them; hydra/ and local/ are no choices
 GROUPS = (
-    "model", "generator", "discriminator", "data", "loss", "penalty", "augment", "latent", "pairing", "optim",
+    "model", "generator", "discriminator", "data", "loss", "regulariser", "augment", "latent", "pairing", "optim",
     "schedule", "metrics", "callbacks", "guard", "warm_start", "auto", "logger", "trainer", "experiment", "sweep",
     "debug", "usefulness", "memorisation",
 )  # fmt: skip

@@ -26,7 +26,7 @@ from studies.unattended import add_roots, root_of
 RUNS, RECORDS = ROOT / "outputs" / "results", ROOT / "docs" / "results"
 EXPERIMENTS = ("stylegan2_ada_cifar10", "biggan_large_cifar10", "sngan_cifar10")
 #: updates of the short run, the first half of which only warms up
-TRIAL = 60
+TIMED = 60
 HEAD = """# Results at full size
 
 Each row is one run of a published recipe (`conf/experiment/`) for a fixed time on the machine named, its schedules
@@ -60,10 +60,10 @@ def measure(experiment: str, minutes: float, overrides: list[str]) -> None:
     if record.is_file():
         return
     given = [f"experiment={experiment}", *overrides]
-    trial = RUNS / f"{experiment}-trial"
-    shutil.rmtree(trial, ignore_errors=True)
-    train(trial, [*given, f"trainer.max_steps={TRIAL}", "trainer.log_every_n_steps=5", "~callbacks.evaluation"])
-    steps = max(TRIAL, int(updates_per_second(trial) * 60 * minutes))
+    timed = RUNS / f"{experiment}-timed"
+    shutil.rmtree(timed, ignore_errors=True)
+    train(timed, [*given, f"trainer.max_steps={TIMED}", "trainer.log_every_n_steps=5", "~callbacks.evaluation"])
+    steps = max(TIMED, int(updates_per_second(timed) * 60 * minutes))
     budget = [
         f"trainer.max_steps={steps}",
         f"callbacks.evaluation.every_n_steps={max(1, steps // 4)}",

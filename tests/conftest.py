@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 from PIL import Image
 
 from adversaria.cli.arguments import typed_today
 from adversaria.config.aliases import up_to_date
-from adversaria.config.files import read_by_us
+from adversaria.config.files import FileConfigSource, read_by_us
 from adversaria.config.plain import conf_dir
 from adversaria.data.images.named import Digits
 from adversaria.runs.folder import Run
@@ -90,20 +90,24 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _configs_are_read_once() -> Iterator[None]:
-    """Hydra parses all its YAML files for each command; a process of the tests parses a file when it has changed."""
-    known: dict[tuple[Any, ...], Any] = {}
-    load = ConfigRepository.load_config
+    """Hydra parses all its YAML files for each command; a process of the tests parses a file when it has changed.
 
-    def load_config(self: ConfigRepository, config_path: str) -> Any:
+    It asks our own source for them (`adversaria.config.files`), so that nothing of Hydra's is replaced.
+    """
+    known: dict[tuple[str, str, tuple[int, int]], ConfigResult] = {}
+    load = FileConfigSource.load_config
+
+    def load_config(self: FileConfigSource, config_path: str) -> ConfigResult:
         name = config_path if config_path.endswith((".yaml", ".yml")) else f"{config_path}.yaml"
-        files = [Path(source.path, name) for source in self.sources if source.scheme() == "file"]
-        key = (config_path, *(source.path for source in self.sources), *map(_state, files))
+        if (state := _state(Path(self.path, name))) is None:  # it lies under an old name, or nowhere
+            return load(self, config_path)
+        key = (self.path, config_path, state)
         if key not in known:
             known[key] = load(self, config_path)
-        return copy.deepcopy(known[key])
+        return copy.deepcopy(known[key])  # Hydra takes the defaults list out of it
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(ConfigRepository, "load_config", load_config)
+    patch.setattr(FileConfigSource, "load_config", load_config)
     yield
     patch.undo()
 

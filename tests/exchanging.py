@@ -40,7 +40,7 @@ POINTS = (
     "~callbacks.guard",
     "~callbacks.samples",
 )
-REGULARISED = ("optim.n_critic=2", "penalty=r1", "penalty.r1.interval=3", "trainer.max_steps=6")
+REGULARISED = ("optim.n_critic=2", "regulariser=r1", "regulariser.r1.interval=3", "trainer.max_steps=6")
 IN_PARTS = (*REGULARISED, "optim.accumulate=2")
 THEIRS = "trainer.strategy=ddp_find_unused_parameters_true"
 

@@ -34,7 +34,7 @@ LOSSES = {
     "nonsaturating": ("loss=nonsaturating",),
     "hinge": ("loss=hinge",),
     "least_squares": ("loss=least_squares",),
-    "wasserstein_gp": ("loss=wasserstein", "penalty=gradient_penalty"),
+    "wasserstein_gp": ("loss=wasserstein", "regulariser=gradient_penalty"),
 }
 
 Choice = tuple[str, tuple[str, ...]]  # the name of its folder, and what to override

@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
+import pkgutil
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -35,5 +35,5 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     # torch is imported on first use, so that `--help` and a mistyped override answer at once.
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        return pkgutil.resolve_name(f"{_HOMES[name]}:{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -160,7 +160,10 @@ ROWS = (
             constrained("spectral norm", "spectral_norm", predicted=spectral_norm_factor(0.2)),
             constrained("weights clipped to 0.1", "weight_clipping", "loss=nonsaturating"),
             constrained(
-                "weights clipped to 0.2", "weight_clipping", "loss=nonsaturating", "penalty.weight_clipping.limit=0.2"
+                "weights clipped to 0.2",
+                "weight_clipping",
+                "loss=nonsaturating",
+                "regulariser.weight_clipping.limit=0.2",
             ),
         ),
         (-18, 9),

@@ -164,8 +164,8 @@ def of_config(config: Mapping[str, Any]) -> DiracGAN:
     """
     loss = config["loss"]["g_loss"]["_target_"].rsplit(".", 1)[-1].removesuffix("_g")
 
-    def field(penalty: str, name: str, absent: float) -> float:
-        return float(config["penalty"].get(penalty, {}).get(name, absent))
+    def field(term: str, name: str, absent: float) -> float:
+        return float(config["regulariser"].get(term, {}).get(name, absent))
 
     return of_loss(
         loss,

@@ -12,7 +12,6 @@ import argparse
 from fractions import Fraction
 from typing import Any
 
-import hydra
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -21,9 +20,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adversaria.cli.app import plain
+from adversaria.cli.inprocess import compose
 from adversaria.config.build import construct
-from adversaria.config.plain import conf_dir
 from adversaria.core.files import cache_folder
 from adversaria.data.module import DataModule
 from adversaria.evaluation.metrics.frechet import RunningGaussian, frechet_distance, symmetric_root
@@ -60,8 +58,7 @@ INK, PALE = "#333333", "#dddddd"
 
 def open_data(name: str, root: str | None) -> DataModule:
     """A data set by the name of its config."""
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = plain(hydra.compose("train", [f"data={name}", *([f"data.root={root}"] if root else [])]))
+    config = compose(f"data={name}", *([f"data.root={root}"] if root else []))
     data: DataModule = construct(config["data"], "data", [])
     data.prepare()
     return data

@@ -198,8 +198,9 @@ TABLE = """Published on the same data with the same two measures (see below), mo
 """
 HEAD = """# Eight and 25 Gaussians
 
-Which loss, penalty, discriminator or latents keep the modes? Every cell is an experiment, `experiment=ring8_<cell>` and
-`experiment=grid25_<cell>`, with {seeds} seeds, one thread on one CPU core. All of it, and the figure, by
+Which loss, regulariser, discriminator or latents keep the modes? Every cell is an experiment,
+`experiment=ring8_<cell>` and `experiment=grid25_<cell>`, with {seeds} seeds, one thread on one CPU core. All of it,
+and the figure, by
 
     python -m studies.synthetic
 

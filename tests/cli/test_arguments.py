@@ -109,7 +109,7 @@ def test_what_hydra_cannot_read_is_said(given: list[str], message: str) -> None:
         ["--multirun", "loss=hinge,wasserstein"],
         ["hydra.mode=MULTIRUN", "seed=1,2"],
         ["--config-name", "no [choice", "seed=1"],
-        ["~data", "+penalty.second={weight: 1}", "++a.b=[1,2]", "callbacks.samples.images=3", "run_dir=null"],
+        ["~data", "+regulariser.second={weight: 1}", "++a.b=[1,2]", "callbacks.samples.images=3", "run_dir=null"],
         ["checkpoint=runs/1/checkpoints/last.ckpt", "data.root=007", 'runs=[a,"2"]', "out=my\\ photos"],
     ],
     ids=str,

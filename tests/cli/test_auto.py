@@ -55,11 +55,11 @@ def test_choices_are_said_stored_and_kept(
     assert code == 0, err
     assert "auto     data.size=16: 90% of the 40 images have at least 20 pixels on both sides" in out
     assert "auto     data.batch_size=8: as given" in out
-    assert "auto     penalty.r1.weight=0.0064: 0.0002 * 16^2 / 8 images a step" in out
+    assert "auto     regulariser.r1.weight=0.0064: 0.0002 * 16^2 / 8 images a step" in out
     config = config_in(in_tmp / "mine")
     assert (config["data.size"], config["data.batch_size"], config["data.mirror"]) == (16, 8, True)
     assert config["model.generator.channel_base"] == config["model.discriminator.channel_base"] < 16384
-    assert (config["penalty.r1.weight"], config["trainer.max_steps"]) == (0.0064, 1)
+    assert (config["regulariser.r1.weight"], config["trainer.max_steps"]) == (0.0064, 1)
     assert "data.size" not in (in_tmp / "mine" / "overrides.txt").read_text()
 
     monkeypatch.setattr(Machine, "of", lambda _: Machine("a GPU", 80 * 2**30, 1, 64))

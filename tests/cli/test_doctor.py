@@ -309,7 +309,7 @@ def test_bad_requests_get_a_sentence(trained: Path, copy: Any, command: Command)
 @pytest.mark.parametrize(
     ("columns", "measured", "message"),
     [
-        (("diversity", "health/"), True, "no reading of its health yet; the first one is taken after 2"),
+        (("gradient_peak", "health/"), True, "no reading of its health yet; the first one is taken after 2"),
         (("gradient", "logits", "diversity", "health", "nonfinite"), False, "no column that a detector reads"),
     ],
 )

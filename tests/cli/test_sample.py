@@ -170,3 +170,35 @@ def test_truncation_has_an_end(command: Command, named: str, truncation: str) ->
     assert err.startswith("error: truncation=")
     with pytest.raises(UserError, match="truncation="):
         adversaria.load(named).sample(1, truncation=True if truncation == "true" else float(truncation))
+
+
+def test_a_model_that_edits_takes_pictures_and_nothing_about_latents(
+    train_run: Callable[..., Any], command: Command, tmp_path: Path
+) -> None:
+    run = train_run(
+        "run",
+        *("model=pix2pix", "pairing=denoise", "data=digits", "metrics=none", "data.batch_size=8"),
+        *("model.generator.width=4", "model.discriminator.width=4", "callbacks.samples.count=4"),
+        *("trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_steps=1"),
+    )
+    images = tmp_path / "holiday" / "beach"
+    images.mkdir(parents=True)
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(images / "a.png")
+    (images / "damaged.png").write_bytes(b"no picture")
+    where = f"images={tmp_path}/holiday"
+    code, out, err = command(sample, f"checkpoint={run.path}", where, "degrade=true")
+    assert code == 0, err
+    assert "damaged.png cannot be read" in out + err
+    with Image.open(next(run.path.glob("edited/*/beach/a.png"))) as edited:
+        assert edited.size == (30, 20)
+    for given, sentence in (
+        ([], "images=FOLDER"),
+        ([where, "truncation=0.7"], "truncation=0.7"),
+        ([f"{where}/nothing"], "nothing"),
+    ):
+        code, _, err = command(sample, f"checkpoint={run.path}", *given)
+        assert (code, err.count("error: ")) == (2, 1)
+        assert sentence in err
+    code, _, err = command(sample, f"checkpoint={STORED}", where)
+    assert code == 2
+    assert "edits no pictures" in err

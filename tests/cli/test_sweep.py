@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,22 @@ def test_a_cell_with_another_config_is_refused_with_the_difference(sweep: Comman
     assert code == 2
     assert err.count("data.batch_size: 4 -> 8") == 1
     assert last_checkpoints(in_tmp / "mine") == before
+
+
+def test_a_cell_goes_on_from_the_config_that_it_was_started_with(sweep: Command, in_tmp: Path) -> None:
+    """A default that has changed in between is for new cells alone."""
+    conf = in_tmp / "it's mine"
+    for group in ("local", "guard"):
+        (conf / group).mkdir(parents=True)
+    shutil.copy(conf_dir() / "guard" / "watch.yaml", conf / "guard" / "mine.yaml")
+    for default, options in ((0.25, ["seed=1,2", "trainer.max_steps=1"]), (0.5, ["seed=1,2,3", "guard=mine"])):
+        (conf / "local" / "default.yaml").write_text(f"# @package _global_\noptim: {{clip_norm: {default}}}\n")
+        assert sweep("--config-dir=it's mine", "loss=hinge", *options)[0] == 0
+    cells = {seed: Run(in_tmp / "mine" / f"seed-{seed}") for seed in (1, 2, 3)}
+    norms = [(cell.stored_config() or {})["optim"]["clip_norm"] for cell in cells.values()]
+    assert norms == [0.25, 0.25, 0.5]
+    assert {(cell.read_result() or {})["generator_updates"] for cell in cells.values()} == {2}
+    assert cells[1].stored_overrides().count("loss=hinge") == 1
 
 
 def test_budgets_that_are_swept_are_cells_of_their_own(sweep: Command, in_tmp: Path) -> None:

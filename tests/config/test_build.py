@@ -27,7 +27,7 @@ IMAGES = DataSpec((1, 16, 16), 10, Image())
     [
         ("model", "adversaria.systems.gan.GAN"),
         ("loss", "adversaria.objectives.losses.AdversarialLoss"),
-        ("penalty", "adversaria.objectives.terms.R1"),
+        ("regulariser", "adversaria.objectives.terms.R1"),
         ("trainer", "lightning.pytorch.trainer.trainer.Trainer"),
         ("callbacks", "lightning.pytorch.callbacks.EarlyStopping"),
         ("callbacks", "adversaria.training.callbacks.EMA"),

@@ -34,27 +34,28 @@ TRAINED = [(group, name) for group, name in CHOICES if group not in OF_EVALUATE 
 NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("data", "ring8"): ("model=mlp",),
     ("data", "grid25"): ("model=mlp",),
-    ("penalty", "expected_instance_noise"): ("model=dirac", *STUDIES),
+    ("regulariser", "expected_instance_noise"): ("model=dirac", *STUDIES),
     ("data", "stacked_mnist"): ("data.count=100",),
     ("metrics", "modes"): ("data=ring8", "model=mlp"),
+    ("metrics", "paired"): ("model=pix2pix", "pairing=denoise"),
     ("metrics", "stacked_modes"): ("data=stacked_mnist", "data.count=100"),
     ("trainer", "ddp"): ("trainer.devices=1", "trainer.strategy=auto"),
     ("trainer", "ddp_cpu"): ("trainer.devices=1", "trainer.strategy=auto"),
     ("logger", "wandb"): ("logger.wandb.offline=true",),
     ("generator", "class_norm"): ("discriminator=projected",),
     ("discriminator", "projected"): ("generator=class_norm",),
-    ("discriminator", "classifying"): ("generator=class_norm", "penalty=auxiliary_classifier"),
-    ("penalty", "auxiliary_classifier"): ("model=acgan",),
-    ("penalty", "generator_classifier"): ("model=mgan",),
-    ("penalty", "mutual_information"): ("model=infogan",),
-    ("penalty", "path_length"): ("generator=stylegan2",),
+    ("discriminator", "classifying"): ("generator=class_norm", "regulariser=auxiliary_classifier"),
+    ("regulariser", "auxiliary_classifier"): ("model=acgan",),
+    ("regulariser", "generator_classifier"): ("model=mgan",),
+    ("regulariser", "mutual_information"): ("model=infogan",),
+    ("regulariser", "path_length"): ("generator=stylegan2",),
     **dict.fromkeys(
         [
             ("generator", "unet"),
             ("model", "pix2pix"),
             ("generator", "editing_unet"),
             ("discriminator", "patchgan"),
-            ("penalty", "reconstruction"),
+            ("regulariser", "reconstruction"),
         ],
         ("model=pix2pix", "pairing=denoise"),
     ),
@@ -183,5 +184,5 @@ def test_names_that_scripts_rely_on(make_config: Callable[..., dict[str, Any]]) 
 
 def test_published_losses_follow_their_models(make_config: Callable[..., dict[str, Any]]) -> None:
     assert make_config("model=vae").get("loss") in (None, {})
-    assert make_config("penalty=[r1,r2]")["penalty"].keys() == {"r1", "r2"}
-    assert make_config("penalty=none")["penalty"] == {}
+    assert make_config("regulariser=[r1,r2]")["regulariser"].keys() == {"r1", "r2"}
+    assert make_config("regulariser=none")["regulariser"] == {}

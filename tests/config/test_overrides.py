@@ -28,7 +28,7 @@ def test_choices_for_the_run_come_back_as_they_were(file: Path) -> None:
         "+callbacks.spike={_target_: breaking.Spike, step: 3}",
         "loss=[hinge]",
         "trainer.max_time=07:30:00",
-        "penalty.r1.weight='${stylegan2_gamma:${data.size},${data.batch_size}}'",
+        "regulariser.r1.weight='${stylegan2_gamma:${data.size},${data.batch_size}}'",
         "data.seed='${seed}'",
         "logger=csv",
     ]

@@ -211,8 +211,12 @@ def test_a_range_around_a_union_holds_for_both_ends_of_a_ramp() -> None:
     assert not fits({**ramp, "end": -1.0}, Weight)
     assert not fits({**ramp, "start": -0.1}, Weight | None)
     assert describe(Annotated[float | Ramp, AtLeast(0)]) == "a number of at least 0 or a ramp"
-    with pytest.raises(UserError, match=r"penalty\.second\.weight\.end=-1\.0 is not a number of at least 0 or a ramp"):
-        check({"second": {"_target_": "adversaria.objectives.terms.R1", "weight": {**ramp, "end": -1.0}}}, "penalty")
+    with pytest.raises(
+        UserError, match=r"regulariser\.second\.weight\.end=-1\.0 is not a number of at least 0 or a ramp"
+    ):
+        check(
+            {"second": {"_target_": "adversaria.objectives.terms.R1", "weight": {**ramp, "end": -1.0}}}, "regulariser"
+        )
 
 
 def test_the_true_path_is_named(make_config: Callable[..., Any]) -> None:

@@ -70,8 +70,8 @@ features: classifier.ClassifierNetwork classifier.ResidualStage classifier_extra
     fidelity.CLIPExtractor fidelity.DINOv2Extractor fidelity.FidelityExtractor fidelity.InceptionExtractor
     fidelity.VGG16Extractor
 evaluation: memorisation.Memorisation metrics.feature_metrics.FeatureMetrics
-    metrics.modes.ModeCoverage metrics.reconstruction.Reconstruction metrics.stacked_modes.StackedModes
-    usefulness.Usefulness
+    metrics.modes.ModeCoverage metrics.paired.PairedMetrics metrics.reconstruction.Reconstruction
+    metrics.stacked_modes.StackedModes usefulness.Usefulness
 systems: gan.GAN optim.Constant optim.CosineDecay optim.LazyAdam optim.LinearDecay optim.Optim
     pairing.colourise.Colourise pairing.deblur.Deblur pairing.denoise.Denoise pairing.edges.Edges
     pairing.inpaint.Inpaint pairing.jpeg.JPEG pairing.super_resolution.SuperResolution
@@ -165,7 +165,7 @@ def hostile_parts(canary: Path) -> dict[str, dict[str, Any]]:
         "loads a hub": {"_target_": "torch.hub.load", "repo_or_dir": folder, "source": "local", "model": "x"},
         "is a command": {"_target_": "adversaria.cli.train.main"},
     }
-    changes: dict[str, dict[str, Any]] = {name: {"penalty": {"x": node}} for name, node in nodes.items()}
+    changes: dict[str, dict[str, Any]] = {name: {"regulariser": {"x": node}} for name, node in nodes.items()}
     changes["hides in the prior"] = {"model": {"latent": nodes["overwrites a file"]}}
     changes["is the generator"] = {"model": {"generator": nodes["starts a program"]}}
     changes["hides in a width"] = {"model": {"generator": {"width": nodes["deletes a file"]}}}
@@ -197,7 +197,7 @@ def test_a_hostile_checkpoint_is_refused_before_anything_is_built(what: str, can
     torch.save({**content, "config": merged(content["config"], hostile_parts(canary)[what])}, checkpoint)
     before = sorted(tmp_path.rglob("*"))
     for way in ways(checkpoint).values():
-        with pytest.raises(UserError, match=r"(penalty\.x|model|loss|augment)[._]"):
+        with pytest.raises(UserError, match=r"(regulariser\.x|model|loss|augment)[._]"):
             way()
     assert canary.read_text() == "untouched"
     assert sorted(tmp_path.rglob("*")) == before
@@ -211,7 +211,7 @@ def test_the_command_says_the_same(
     torch.save({**content, "config": merged(content["config"], change)}, tmp_path / "hostile.ckpt")
     monkeypatch.setattr("sys.argv", ["sample.py", f"checkpoint={tmp_path / 'hostile.ckpt'}"])
     assert sample.main() != 0
-    assert "penalty.x._target_=adversaria.cli.train_classifier.run is not a term" in capsys.readouterr().err
+    assert "regulariser.x._target_=adversaria.cli.train_classifier.run is not a term" in capsys.readouterr().err
     assert [path.name for path in canary.parent.iterdir()] == ["CANARY"]
 
 
@@ -270,7 +270,8 @@ def assert_refused(capsys: pytest.CaptureFixture[str]) -> None:
         "+callbacks.x._target_=lightning.pytorch.callbacks.ModelCheckpoint",
         "+callbacks.x={_target_: lightning.pytorch.callbacks.Timer, duration: null}",
         "+logger.x._target_=lightning.pytorch.loggers.CSVLogger",
-        "+penalty.x._target_=adversaria.core.arrays.save_arrays",
+        "+penalty.x._target_=adversaria.core.arrays.save_arrays",  # an old name of the next
+        "+regulariser.x._target_=adversaria.core.arrays.save_arrays",
         "loss.d_loss._target_=subprocess.Popen",
         "trainer._target_=adversaria.runs.folder.Run",
     ],
@@ -288,7 +289,8 @@ def test_a_run_folder_from_elsewhere_names_parts_of_models_alone(
     [
         ("callbacks.x", {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint"}),
         ("logger.x", {"_target_": "lightning.pytorch.loggers.CSVLogger"}),
-        ("penalty.x", {"_target_": "adversaria.core.arrays.save_arrays"}),
+        ("penalty.x", {"_target_": "adversaria.core.arrays.save_arrays"}),  # an old name of the next
+        ("regulariser.x", {"_target_": "adversaria.core.arrays.save_arrays"}),
         ("loss.d_loss._target_", "subprocess.Popen"),
         ("trainer._target_", "adversaria.runs.folder.Run"),
         ("trainer.default_root_dir", "/home/somebody"),
@@ -302,7 +304,7 @@ def test_the_config_of_a_run_folder_from_elsewhere_is_held_to_the_same(
     *above, last = key.split(".")
     place = config
     for name in above:
-        place = place[name]
+        place = place.setdefault(name, {})
     place[last] = node
     (foreign / "config.yaml").write_text(yaml.safe_dump(config))
     assert_refused(capsys)

@@ -19,7 +19,7 @@ MODEL = {"data": ("model=dirac",), "generator": ("model=dirac",), "discriminator
 @pytest.mark.parametrize(("group", "name"), CHOICES, ids=[f"{group}={name}" for group, name in CHOICES])
 def test_choice_composes_of_fields_that_exist(group: str, name: str) -> None:
     config = config_of(*MODEL.get(group, ()), f"{group}={name}", *STUDIES)
-    for place in ("loss", "penalty", "augment", "optim", "data", "metrics"):
+    for place in ("loss", "regulariser", "augment", "optim", "data", "metrics"):
         check(config[place], place, config["trust"])
 
 

@@ -76,8 +76,17 @@ def test_training_follows_the_closed_form(name: str, tmp_path: Path) -> None:
 
 
 def test_the_closed_form_holds_for_other_starts_several_samples_and_both_penalties(tmp_path: Path) -> None:
-    overrides = ["model=dirac", "penalty=[r1,r2,expected_instance_noise]", "loss=nonsaturating", "data.batch_size=3"]
-    overrides += ["penalty.expected_instance_noise_d.sigma=0.5", "penalty.r1.weight=0.5", "penalty.r2.weight=0.25"]
+    overrides = [
+        "model=dirac",
+        "regulariser=[r1,r2,expected_instance_noise]",
+        "loss=nonsaturating",
+        "data.batch_size=3",
+    ]
+    overrides += [
+        "regulariser.expected_instance_noise_d.sigma=0.5",
+        "regulariser.r1.weight=0.5",
+        "regulariser.r2.weight=0.25",
+    ]
     overrides += ["model.generator.theta=-0.5", "model.discriminator.psi=2", "trainer.max_steps=50"]
     config, path = trained(tmp_path / "run", *overrides)
     game = of_config(config)
@@ -240,9 +249,12 @@ def test_any_model_trains_in_float64(overrides: tuple[str, ...], tmp_path: Path)
             "generator=dirac is made for points of dimension 1 and the data has 1x.*choose data=dirac",
         ),
         (("discriminator=dirac",), "discriminator=dirac is made for"),
-        (("penalty=expected_instance_noise",), "choose such data"),
-        (("model=dirac", "penalty=expected_instance_noise", "loss=relativistic_pairing"), "loss=nonsaturating"),
-        (("model=dirac", "penalty=expected_instance_noise", "penalty.expected_instance_noise_d.sigma=-1"), "sigma=-1"),
+        (("regulariser=expected_instance_noise",), "choose such data"),
+        (("model=dirac", "regulariser=expected_instance_noise", "loss=relativistic_pairing"), "loss=nonsaturating"),
+        (
+            ("model=dirac", "regulariser=expected_instance_noise", "regulariser.expected_instance_noise_d.sigma=-1"),
+            "sigma=-1",
+        ),
         (("model=dirac", "data.count=0"), "data.count=0"),
     ],
 )

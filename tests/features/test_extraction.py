@@ -18,7 +18,8 @@ from adversaria.features.extraction import full_float32, gather_rows, untouched_
 SCRIPT = """
 import torch, torch.distributed as dist
 from adversaria.features.classifier import ClassifierNetwork
-from adversaria.features.extraction import embed, from_rank_zero, gather_rows
+from adversaria.core.ranks import from_rank_zero
+from adversaria.features.extraction import embed, gather_rows
 
 device = torch.device("cpu")
 with torch.random.fork_rng():

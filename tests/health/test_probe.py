@@ -124,7 +124,7 @@ def probed(*overrides: str) -> tuple[Probe, Any]:
     "overrides",
     [
         (),  # BatchNorm in both
-        ("penalty=spectral_norm", "model.discriminator.norm=none"),
+        ("regulariser=spectral_norm", "model.discriminator.norm=none"),
         ("model.generator.conditional=true", "model.discriminator.conditional=true"),
     ],
     ids=["batch_norm", "spectral_norm", "conditional"],

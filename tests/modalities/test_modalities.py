@@ -85,6 +85,19 @@ def test_points_stay_as_they_are() -> None:
     assert torch.equal(Points().encode(points), points.float())
 
 
+@pytest.mark.parametrize("reach", [1.0, 4.2, 12345.0])
+def test_a_picture_of_points_cuts_neither_labels_nor_points(reach: float) -> None:
+    corners = torch.tensor([[-reach, -reach], [reach, reach]]).repeat(8, 1)
+    picture = Points((-reach, reach)).show(Drawn(len(corners), [corners])).picture
+    ink = (picture < 255).any(0)  # [H, W]
+    assert not ink[[0, -1]].any()
+    assert not ink[:, [0, -1]].any()
+    blue = (picture[2].int() - picture[0].int() > 40).nonzero()  # of the points alone
+    left, right = blue[:, 1].min(), blue[:, 1].max()
+    frame = (picture.amax(0) < 40).sum(0) > 300  # the axes' left and right line
+    assert frame.nonzero().min() + 5 < left < right < frame.nonzero().max() - 5
+
+
 @pytest.mark.parametrize("spec", [GREY, RING], ids=["image", "points"])
 def test_a_spec_comes_back_from_plain_values(spec: DataSpec) -> None:
     plain = spec.to_dict()

@@ -20,7 +20,7 @@ FIELDS = {
     "size": ["data.size"],
     "batch": ["data.batch_size"],
     "channel_base": ["model.generator.width", "model.discriminator.width"],
-    "gamma": ["penalty.r1.weight"],
+    "gamma": ["regulariser.r1.weight"],
 }
 
 
@@ -39,7 +39,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def config(make_config: Callable[..., Plain], photos: Path, monkeypatch: pytest.MonkeyPatch) -> Plain:
     monkeypatch.setattr(Machine, "of", lambda _: Machine("a GPU", 80 * 2**30, 1, 8))
-    made = make_config("data=image_folder", f"data.root={photos}", "auto=stylegan2", "penalty=r1")
+    made = make_config("data=image_folder", f"data.root={photos}", "auto=stylegan2", "regulariser=r1")
     made["auto"]["fields"] = FIELDS
     return made
 
@@ -57,7 +57,7 @@ def test_choices_are_written_and_noted(config: Plain) -> None:
         "data.batch_size": 32,
         "model.generator.width": 16384,
         "model.discriminator.width": 16384,
-        "penalty.r1.weight": 0.0064,
+        "regulariser.r1.weight": 0.0064,
     }
     assert {key: after[key] for key in noted} == noted
     changed = {key for key in before if after.get(key) != before[key]}
@@ -71,7 +71,7 @@ def test_choices_are_written_and_noted(config: Plain) -> None:
 def test_the_command_line_wins_and_what_follows_builds_on_it(config: Plain, override: str) -> None:
     settled, lines = settle(config, [override, "data=image_folder"], None)
     assert settled["data"]["batch_size"] == 64
-    assert settled["penalty"]["r1"]["weight"] == 0.0032
+    assert settled["regulariser"]["r1"]["weight"] == 0.0032
     assert "data.batch_size" not in settled["auto"]["choices"]
     assert "data.batch_size=64: as given" in lines
 
@@ -84,7 +84,7 @@ def test_a_node_above_wins_too_but_the_choice_of_a_group_does_not(config: Plain)
 
 def test_kept_keys_are_like_given_ones(config: Plain) -> None:
     config["auto"]["keep"] = ["data.batch_size"]
-    assert settle(config, [], None)[0]["penalty"]["r1"]["weight"] == 0.0032
+    assert settle(config, [], None)[0]["regulariser"]["r1"]["weight"] == 0.0032
 
 
 def test_a_run_that_goes_on_takes_its_own_choices(config: Plain, photos: Path) -> None:
@@ -101,9 +101,9 @@ def test_a_run_that_goes_on_takes_its_own_choices(config: Plain, photos: Path) -
 
 
 def test_fields_that_the_config_lacks(config: Plain) -> None:
-    config["penalty"] = {}
+    config["regulariser"] = {}
     settled, _ = settle(config, [], None)
-    assert settled["penalty"] == {}
+    assert settled["regulariser"] == {}
     del config["model"]["discriminator"]["width"]
     with pytest.raises(UserError, match=r"model\.discriminator\.width, which the chosen networks do not have"):
         settle(config, [], None)

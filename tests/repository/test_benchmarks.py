@@ -23,7 +23,7 @@ UPDATES = 3
 RECIPES = (
     ("model=dcgan", "data.mirror=true"),
     ("model=biggan", "data.size=32", "optim.n_critic=2"),
-    ("model=stylegan2", "penalty.r1.interval=2", "penalty.path_length.interval=2", "augment=ada"),
+    ("model=stylegan2", "regulariser.r1.interval=2", "regulariser.path_length.interval=2", "augment=ada"),
     ("model=r3gan",),
     ("model=infogan",),
     ("model=wgan", "optim.n_critic=2"),

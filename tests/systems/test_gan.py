@@ -86,12 +86,12 @@ def test_batchnorm_forbids_the_joint_pass(make_config: Callable[..., Any]) -> No
     assert joint("discriminator=sndcgan")
 
 
-@pytest.mark.parametrize("penalty", ["none", "r1"])
+@pytest.mark.parametrize("regulariser", ["none", "r1"])
 def test_accumulated_gradients_are_those_of_the_whole_batch(
-    make_config: Callable[..., Any], one_update: Callable[..., Any], penalty: str
+    make_config: Callable[..., Any], one_update: Callable[..., Any], regulariser: str
 ) -> None:
     # SGD, because Adam turns a rounding error in a vanishing gradient into a whole step
-    config = (*POINTS, "metrics=none", f"penalty={penalty}", "optim=sgd")
+    config = (*POINTS, "metrics=none", f"regulariser={regulariser}", "optim=sgd")
     whole = one_update(make_config(*config))
     parts = one_update(make_config(*config, "optim.accumulate=4"))
     start = build_experiment(make_config(*config)).system.state_dict()
@@ -106,8 +106,8 @@ def test_a_lazy_penalty_counts_interval_times_in_a_step_of_its_own(
 ) -> None:
     """With plain gradient descent of rate 1 the weights move by the gradients, which add up."""
     monkeypatch.setattr(R1, "__call__", lambda self, step: next(iter(step.discriminator.parameters())).sum())
-    settings = (*POINTS, "metrics=none", "optim=sgd", "optim.discriminator.lr=1", f"penalty.r1.interval={interval}")
-    with_penalty = one_update(make_config(*settings, "penalty=r1", "penalty.r1.weight=3"))
+    settings = (*POINTS, "metrics=none", "optim=sgd", "optim.discriminator.lr=1", f"regulariser.r1.interval={interval}")
+    with_penalty = one_update(make_config(*settings, "regulariser=r1", "regulariser.r1.weight=3"))
     without = one_update(make_config(*settings[:-1]))
     name = next(name for name in without if name.startswith("discriminator."))
     # the first step is due
@@ -125,7 +125,7 @@ def test_a_lazy_term_is_due_every_interval_steps(
         return original(self, step)
 
     monkeypatch.setattr(R1, "__call__", watched)
-    settings = ("trainer.max_steps=10", "trainer.log_every_n_steps=3", "penalty=r1", "penalty.r1.interval=4")
+    settings = ("trainer.max_steps=10", "trainer.log_every_n_steps=3", "regulariser=r1", "regulariser.r1.interval=4")
     run = train_run("run", *POINTS, "metrics=none", *settings)
     assert due == [0, 4, 8]
     with open(run.path / "metrics.csv") as file:  # logged although no logged step was due
@@ -148,7 +148,7 @@ def test_a_lazy_term_sees_outputs_of_the_new_weights_unless_it_needs_none(
 
     monkeypatch.setattr(R1, "__call__", watched)
     monkeypatch.setattr(R1, "uses_outputs", True)
-    train_run("run", *POINTS, "metrics=none", "trainer.max_steps=3", "penalty=r1", "penalty.r1.interval=2")
+    train_run("run", *POINTS, "metrics=none", "trainer.max_steps=3", "regulariser=r1", "regulariser.r1.interval=2")
     assert len(seen) == 2  # its backward pass would fail on the graph of the step before
 
 
@@ -170,8 +170,8 @@ def test_a_term_with_state_is_saved_and_restored(
 
     monkeypatch.setattr(adversaria.objectives.terms, "R2", Counting)
     Counting.__module__, Counting.__qualname__ = "adversaria.objectives.terms", "R2"
-    penalty = ("+penalty.counting._target_=adversaria.objectives.terms.R2",)
-    run = train_run("run", *POINTS, "metrics=none", "trainer.max_steps=3", *penalty)
+    counting = ("+regulariser.counting._target_=adversaria.objectives.terms.R2",)
+    run = train_run("run", *POINTS, "metrics=none", "trainer.max_steps=3", *counting)
     state = torch.load(run.last, weights_only=True)["state_dict"]
     assert state["stateful_terms.counting.calls"] == 3
 
@@ -182,7 +182,7 @@ def test_parts_may_refuse_each_other(make_config: Callable[..., Any], monkeypatc
 
     monkeypatch.setattr(R1, "check", check, raising=False)
     with pytest.raises(UserError, match="cannot go with MLPDiscriminator"):
-        build_system(make_config(*POINTS, "penalty=r1"), DataSpec((2,), None, Points()))
+        build_system(make_config(*POINTS, "regulariser=r1"), DataSpec((2,), None, Points()))
 
 
 def test_an_adaptive_augmentation_sees_progress_and_real_logits(
@@ -238,7 +238,7 @@ def test_weight_clipping_holds_after_every_step(train_run: Callable[..., Run]) -
         "metrics=none",
         "trainer.max_steps=3",
         "loss=wasserstein",
-        "penalty=weight_clipping",
+        "regulariser=weight_clipping",
         "optim=rmsprop",
     )
     state = torch.load(run.last, weights_only=True)["state_dict"]
@@ -383,8 +383,8 @@ def test_bfloat16_stays_close_to_the_reference_arithmetic(train_run: Callable[..
             "model.discriminator.norm=none",
             "model.generator.width=8",
             "model.discriminator.width=8",
-            "penalty=r1",
-            "penalty.r1.weight=1",
+            "regulariser=r1",
+            "regulariser.r1.weight=1",
             "metrics=none",
             "data.batch_size=16",
             "trainer.max_steps=5",

@@ -1,7 +1,7 @@
 """Every part with every other: what composes trains, and what cannot is refused with a sentence.
 
 A pairwise subset by default: each pair of choices of two groups occurs at least once. ``slow``: every generator with
-every discriminator, and every loss with every penalty and augmentation.
+every discriminator, and every loss with every regulariser and augmentation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from adversaria.core.errors import UserError
 
 FACTORS = {
     group: sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
-    for group in ("generator", "discriminator", "loss", "penalty", "augment")
+    for group in ("generator", "discriminator", "loss", "regulariser", "augment")
 }
 Case = tuple[str, ...]
 
@@ -51,7 +51,7 @@ def _pairs(case: dict[str, str], names: list[str]) -> set[Any]:
 
 
 def full() -> Iterable[Case]:
-    """Every generator with every discriminator, and every loss with every penalty and every augmentation."""
+    """Every generator with every discriminator, and every loss with every regulariser and every augmentation."""
     generators, discriminators, *objectives = FACTORS.values()
     for g, d in itertools.product(generators, discriminators):
         yield (g, d, "nonsaturating", "none", "none")

@@ -1,4 +1,4 @@
-"""Between logged steps nothing is read from the device: every recipe, every augmentation and every penalty.
+"""Between logged steps nothing is read from the device: every recipe, every augmentation and every regulariser.
 
 Reading a value makes the host wait until the device has done all its work. On a CPU the operations that would do so are
 counted; on a GPU PyTorch itself raises an error at them.
@@ -27,9 +27,9 @@ QUICK = ("acgan_small", "biggan_large_small", "dragan_small", "infogan_small")
 #: what the recipes leave out
 OTHERS = (
     ("model=vae", "~metrics.reconstruction"),
-    ("model=vae_gan", "penalty=r1", "penalty.r1.interval=2", "~metrics.reconstruction"),
-    ("model=mlp", "augment=ada", "penalty=[lecam,balanced_consistency]"),
-    ("model=sndcgan", "augment=diffaugment", "penalty=[gradient_penalty,weight_decay]", "optim.accumulate=2"),
+    ("model=vae_gan", "regulariser=r1", "regulariser.r1.interval=2", "~metrics.reconstruction"),
+    ("model=mlp", "augment=ada", "regulariser=[lecam,balanced_consistency]"),
+    ("model=sndcgan", "augment=diffaugment", "regulariser=[gradient_penalty,weight_decay]", "optim.accumulate=2"),
     ("model=stylegan2", "data.mirror=true"),
     ("model=r3gan",),
 )
@@ -94,7 +94,7 @@ def waits(folder: Path, accelerator: str, *overrides: str, **callbacks: Callback
         "callbacks.samples.count=4",
     ]
     config = config_of(*given)
-    lazy = [f"penalty.{n}.interval=2" for n, part in config["penalty"].items() if part.get("interval", 1) > 1]
+    lazy = [f"regulariser.{n}.interval=2" for n, part in config["regulariser"].items() if part.get("interval", 1) > 1]
     config = config_of(
         *given,
         *lazy,

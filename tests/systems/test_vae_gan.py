@@ -125,7 +125,7 @@ def test_gradients_and_losses_are_those_of_the_algorithm(make_config: Callable[.
 
 def test_terms_and_losses_of_the_game_compose(make_config: Callable[..., Any], real: Tensor) -> None:
     """A relativistic loss pairs as many fakes as reals; a penalty joins D's loss."""
-    overrides = (*SMALL, "loss=relativistic_pairing", "penalty=[r1,r2]", "model.discriminator.norm=none")
+    overrides = (*SMALL, "loss=relativistic_pairing", "regulariser=[r1,r2]", "model.discriminator.norm=none")
     system: Any = build_system(make_config(*overrides), IMAGES).eval()
     seen = Recorded(system, real)
     assert seen.values["loss/r1"] > 0
@@ -164,7 +164,7 @@ def test_each_network_has_its_rate_and_norm_and_learns(train_run: Callable[..., 
         ("model.generator.conditional=true", "conditional=true is not for a VAE-GAN"),
         ("model.stage=3", r"model\.stage=3 .* which has 2"),
         ("model.gamma=-1", "gamma"),
-        ("penalty=reconstruction", "made from noise"),
+        ("regulariser=reconstruction", "made from noise"),
         ("generator=infogan", "codes"),
         ("generator=sndcgan", None),
     ],

@@ -95,4 +95,4 @@ def test_r1_of_stylegan2_follows_size_and_batch(
     make_config: Callable[..., dict[str, Any]], size: int, batch_size: int, weight: float
 ) -> None:
     config = make_config("model=stylegan2", f"data.size={size}", f"data.batch_size={batch_size}")
-    assert config["penalty"]["r1"]["weight"] == pytest.approx(weight)
+    assert config["regulariser"]["r1"]["weight"] == pytest.approx(weight)

@@ -53,7 +53,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "recipe",
     [
-        ("model=sngan", "optim.n_critic=2", "penalty=r1", "penalty.r1.interval=1"),
+        ("model=sngan", "optim.n_critic=2", "regulariser=r1", "regulariser.r1.interval=1"),
         ("model=dcgan", "loss=relativistic_pairing"),
     ],
     ids=["sngan with R1", "relativistic with BatchNorm"],

@@ -45,9 +45,9 @@ STATEFUL = (
     "augment=ada",
     "augment.interval=2",
     "augment.images=500",
-    "penalty=[r1,path_length,lecam]",
-    "penalty.r1.interval=3",
-    "penalty.lecam.start=6",
+    "regulariser=[r1,path_length,lecam]",
+    "regulariser.r1.interval=3",
+    "regulariser.lecam.start=6",
     "model.generator.channel_max=8",
     "model.generator.style_dim=8",
     "model.generator.mapping_layers=2",
@@ -59,8 +59,8 @@ AUTOENCODING = (
     "model=vae_gan",
     *IMAGES[1:],
     "model.encoder.width=8",
-    "penalty=r1",
-    "penalty.r1.interval=3",
+    "regulariser=r1",
+    "regulariser.r1.interval=3",
     "~metrics.reconstruction",
 )
 #: in float64, which a detour through float32 would round

@@ -96,7 +96,7 @@ def test_resume_is_exact_across_a_rollback(
 
 
 def test_a_run_that_fails_again_at_once_goes_back_to_the_start(trusting: Callable[..., Run]) -> None:
-    run = trusting("run", "callbacks.spike.lives=2", "callbacks.guard.penalty_factor=2", "penalty=r1")
+    run = trusting("run", "callbacks.spike.lives=2", "callbacks.guard.penalty_factor=2", "regulariser=r1")
     assert [record["to_step"] for record in result_of(run)["rollbacks"]] == [20, 0]
     assert result_of(run)["status"] == "finished"
     checkpoint = torch.load(run.last, weights_only=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -38,7 +39,7 @@ log = logging.getLogger("adversaria")
 
 Job = Callable[[Plain], int]
 #: from a command line to what Hydra is given, and the folder of its primary config
-Prepare = Callable[[list[str]], AbstractContextManager[tuple[list[str], Path]]]
+Completion = Callable[[list[str]], AbstractContextManager[tuple[list[str], Path]]]
 
 #: optional dependencies that bring launchers whose names begin alike
 _EXTRAS = ("joblib", "submitit")
@@ -52,27 +53,27 @@ _SAID = {
 }
 
 
-def completing(complete: Callable[[list[str]], list[str]]) -> Prepare:
-    """Prepares a command line for a config of ``conf/``: ``complete`` gives the arguments as they are meant."""
+def completing(complete: Callable[[list[str]], list[str]]) -> Completion:
+    """Completes a command line for a config of ``conf/``: ``complete`` gives the arguments as they are meant."""
 
     @contextlib.contextmanager
-    def prepare(given: list[str]) -> Iterator[tuple[list[str], Path]]:
+    def completed(given: list[str]) -> Iterator[tuple[list[str], Path]]:
         yield complete(given), conf_dir()
 
-    return prepare
+    return completed
 
 
 #: arguments as they were typed
 as_typed = completing(list)
 
 
-def run(config_name: str, job: Job, prepare: Prepare = as_typed) -> int:
+def run(config_name: str, job: Job, completion: Completion = as_typed) -> int:
     """Composes ``config_name`` with the command line and runs ``job`` once, or once for each job of a sweep.
 
     Args:
         config_name: of the file in ``conf/``.
         job: returns its exit code.
-        prepare: the arguments as they are meant, from those that were typed, and the folder of ``config_name``.
+        completion: the arguments as they are meant, from those that were typed, and the folder of ``config_name``.
 
     Returns:
         The exit code: 0, that of the last job that failed, 2 for what the user can put right before anything runs.
@@ -83,7 +84,7 @@ def run(config_name: str, job: Job, prepare: Prepare = as_typed) -> int:
     traced = os.environ.get("HYDRA_FULL_ERROR") == "1"
     with _answering(codes, traced), contextlib.ExitStack() as inside:
         with told({}):
-            sys.argv[1:], folder = inside.enter_context(prepare(sys.argv[1:]))
+            sys.argv[1:], folder = inside.enter_context(completion(sys.argv[1:]))
             sys.argv[1:] = arguments.typed_today(arguments.choices_first(sys.argv[1:]))
             arguments.check(sys.argv[1:])
             check_choices(config_name, arguments.choices(sys.argv[1:]))
@@ -157,6 +158,48 @@ def overrides_of_job() -> list[str]:
     """The overrides of the job that Hydra has just composed, as they were typed: interpolations stay text."""
     overrides: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[assignment]
     return overrides
+
+
+def compose(*overrides: str, folder: Path | None = None, config_dir: str | Path | None = None) -> Plain:
+    """The resolved config of ``python train.py <overrides>``, composed beside a command that runs.
+
+    Args:
+        overrides: as on the command line.
+        folder: of the primary config ``train``; None: ``conf/``.
+        config_dir: a folder with further choices, as ``--config-dir`` on the command line.
+
+    Raises:
+        UserError: Hydra cannot read an override, no config has a place for it, or a value is missing or refers to one
+            that does not exist.
+    """
+    overrides = tuple(arguments.typed_today(overrides))
+    arguments.check(overrides)
+    check_choices("train", overrides)
+    read_by_us()
+    further = []
+    if config_dir is not None:
+        own = [Path(config_dir).expanduser().resolve()]
+        # the primary config of a run that goes on searches conf/ by itself, which the override replaces
+        further = [searching(*(own if folder is None else [conf_dir(), *own]))]
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(folder or conf_dir()), job_name="train", version_base="1.3"):
+            composed = hydra.compose("train", [*overrides, *further])
+    except Exception as error:  # Hydra's own, whatever the class
+        raise UserError(explain(error, "train")) from error
+    finally:
+        GlobalHydra.instance().hydra = running
+    refuse_doubles(overrides)
+    config = plain(composed)
+    config.pop("hydra", None)
+    return config
+
+
+def searching(*places: str | Path) -> str:
+    """The override that has Hydra look for configs in these folders, besides that of the primary config."""
+    quoted = (QuotedString(f"file://{place}", Quote.single).with_quotes() for place in places)
+    return f"hydra.searchpath=[{','.join(quoted)}]"
 
 
 def plain(config: DictConfig) -> Plain:

@@ -63,15 +63,15 @@ def _tell(history: History) -> bool:
     from adversaria.reporting.doctor.page import verdict
 
     log.info("%-10s %s", "status", history.status)
-    for number, part in enumerate(history.given_up, 1):
-        record = part.rollback or {}
+    for number, segment in enumerate(history.given_up, 1):
+        record = segment.rollback or {}
         log.info("rollback %d, from step %s back to step %s:", number, record["step"], record["to_step"])
-        for finding in part.findings:
-            log.info("%s", part.examination.in_words(finding))
+        for finding in segment.findings:
+            log.info("%s", segment.examination.in_words(finding))
     for finding in history.now.findings:
         log.info("%s", history.now.examination.in_words(finding))
     log.info("%-10s %s", "diagnosis", verdict(history))
-    return any(part.findings for part in history.parts)
+    return any(segment.findings for segment in history.segments)
 
 
 if __name__ == "__main__":

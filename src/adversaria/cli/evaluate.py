@@ -20,7 +20,7 @@ from adversaria.core.text import as_file_name, shown
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
     from adversaria.evaluation.protocol import Metrics
-    from adversaria.evaluation.scoring import Fakes
+    from adversaria.evaluation.scoring import Subject
     from adversaria.features.extractor import Extractor
 
 log = logging.getLogger("adversaria")
@@ -56,16 +56,16 @@ def job(config: Plain) -> int:
     further = _further(config, data, metrics, count)
     records: list[dict[str, Any]] = []
     for each in metrics.values():
-        for name, fakes in subjects.items():
+        for name, subject in subjects.items():
             with _as_stored(bool(metric_names(config["metrics"]) or not stored), "metrics"):
-                scores, made = score(fakes, data, each)
-            about = {"subject": name, **fakes.about, "reference": data.name}
+                scores, made = score(subject, data, each)
+            about = {"subject": name, **subject.about, "reference": data.name}
             how = {"fingerprint_id": fingerprint_id(made), "fingerprint": made}
             records.append({**about, **how, "metrics": dict(scores), "missing": missing_of(scores)})
     # The two that take long, of the first alone: the last checkpoint, unless another one was named.
     made_by = fingerprint_id({**records[0]["fingerprint"], "memorisation": config["memorisation"]})
-    subject = as_file_name(f"{records[0]['subject']}{records[0].get('generator_updates', '')}")
-    picture = out.with_name(f"memorisation_{subject}_{made_by}.png")
+    first = as_file_name(f"{records[0]['subject']}{records[0].get('generator_updates', '')}")
+    picture = out.with_name(f"memorisation_{first}_{made_by}.png")
     records[0] |= _run_further(further, next(iter(subjects.values())), data, _extractor(metrics), picture)
     out.parent.mkdir(parents=True, exist_ok=True)
     add_records(out, records)
@@ -123,7 +123,7 @@ def _reference(config: Plain, stored: Plain) -> DataModule:
     return data
 
 
-def _subjects(config: Plain, data: DataModule) -> dict[str, Fakes]:
+def _subjects(config: Plain, data: DataModule) -> dict[str, Subject]:
     """What is scored, by name: of a run's folder its last and its best checkpoint."""
     import torch
 
@@ -145,10 +145,10 @@ def _subjects(config: Plain, data: DataModule) -> dict[str, Fakes]:
             for sampler in samplers.values():
                 sampler.use_standing_statistics(config["standing"], seed=config["seed"])
         subjects = {path.stem: of_sampler(sampler, config["seed"]) for path, sampler in samplers.items()}
-        for path, fakes in zip(paths, subjects.values(), strict=True):
-            fakes.about["checkpoint"] = str(path)
-    for fakes in subjects.values():
-        check_same_kind(fakes, data)
+        for path, subject in zip(paths, subjects.values(), strict=True):
+            subject.about["checkpoint"] = str(path)
+    for subject in subjects.values():
+        check_same_kind(subject, data)
     return subjects
 
 
@@ -230,15 +230,17 @@ def _further(config: Plain, data: DataModule, metrics: Mapping[str, Metrics], co
     return made
 
 
-def _run_further(further: Further, fakes: Fakes, data: DataModule, extractor: Extractor | None, picture: Path) -> Plain:
+def _run_further(
+    further: Further, subject: Subject, data: DataModule, extractor: Extractor | None, picture: Path
+) -> Plain:
     report: Plain = {}
-    with fakes.drawing_from(data) as draw:
+    with subject.drawing_from(data) as draw:
         if measure := further.get("memorisation"):
-            scores = measure.evaluate(draw, data, extractor, fakes.device, picture)
+            scores = measure.evaluate(draw, data, extractor, subject.device, picture)
             report["memorisation"] = {**scores, "fingerprint": measure.fingerprint()}
             log.info("%-10s %s", "picture", picture)
         if measure := further.get("usefulness"):
-            scores = measure.evaluate(draw, data, fakes.device)
+            scores = measure.evaluate(draw, data, subject.device)
             report["usefulness"] = {**scores, "fingerprint": measure.fingerprint()}
     return report
 

@@ -27,6 +27,8 @@ log = logging.getLogger("adversaria")
 
 #: numbers in the samples of a picture, beyond which no viewer opens it
 _LARGEST_PICTURE = 2**27
+#: what says nothing where pictures are edited
+_OF_LATENTS = ("format", "labels", "interpolate", "traverse", "truncation", "standing")
 #: a grid has a column for each class if there are no more
 _MOST_COLUMNS = 12
 
@@ -46,6 +48,8 @@ def job(config: Plain) -> int:
     folder = results_folder(checkpoint)
     log.info("%-10s %s", "run", shown(folder))
     sampler = load(checkpoint, raw=config["raw"], trust=config["trust"])
+    if config["images"] is not None or sampler.translates:
+        return _edit(sampler, config, folder, checkpoint)
     writer = _writer(sampler.spec, config["format"])
     if config["standing"] is not None:
         sampler.use_standing_statistics(config["standing"], seed=config["seed"], truncation=config["truncation"])
@@ -60,6 +64,30 @@ def job(config: Plain) -> int:
     if config["labels"] is not None:
         log.info("%-10s %s", "labels", ", ".join(map(sampler.described, sampler.labels(config["labels"]) or ())))
     log.info("%-10s %s", "samples", shown(out))
+    log.info("%-10s %s", "run", shown(folder))
+    return 0
+
+
+def _edit(sampler: Sampler, config: Plain, folder: Path, checkpoint: Path) -> int:
+    """Edits pictures; the exit code."""
+    from adversaria.sampling.folder import edit_folder
+
+    sampler.edited_channels  # noqa: B018  # says what is wrong where the model edits nothing
+    if config["images"] is None:
+        raise UserError("this model edits pictures and draws none by itself; give some with images=FOLDER")
+    for key in _OF_LATENTS:
+        if config[key] is not None:
+            raise UserError(
+                f"{key}={shown(config[key])} is about drawn samples, and images=... are edited; leave it out"
+            )
+    images = Path(config["images"]).expanduser()
+    spoilt = ["degraded", f"seed{config['seed']}"] if config["degrade"] else []
+    parts = [f"{checkpoint.stem}{sampler.generator_updates}", sampler.weights, as_file_name(images.name, 60), *spoilt]
+    out = Path(config["out"] or folder / "edited" / "_".join(parts)).expanduser()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    count = edit_folder(sampler, images, out, degrade=config["degrade"], seed=config["seed"])
+    log.info("%d pictures edited by %s weights after %d updates", count, sampler.weights, sampler.generator_updates)
+    log.info("%-10s %s", "edits", shown(out))
     log.info("%-10s %s", "run", shown(folder))
     return 0
 
@@ -83,7 +111,7 @@ def _writer(spec: DataSpec, form: str | None) -> Writer:
     """The format that is called ``form``, or the first of the modality's.
 
     Raises:
-        UserError: its samples cannot be written so.
+        UserError: its samples cannot be written in that format.
     """
     writers = spec.modality.writers
     chosen = next(iter(writers)) if form is None else form

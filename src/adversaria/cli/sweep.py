@@ -118,7 +118,7 @@ class Sweep(Callback):
         return name or "run"
 
     def enter(self, number: int) -> None:
-        """Prepares another process for the job with this number."""
+        """Readies another process for the job with this number."""
         assert self.path is not None
         if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # a stop before training saves nothing, but reports
             signal.signal(signal.SIGTERM, signal.default_int_handler)

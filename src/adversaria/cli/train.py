@@ -18,7 +18,7 @@ from adversaria.cli import app, arguments
 from adversaria.cli.sweep import STOPPED, Sweep, pass_on
 from adversaria.config.admission import Trust, brought_by_run
 from adversaria.config.fields import check_train_config
-from adversaria.config.plain import Plain
+from adversaria.config.plain import Plain, without_trust
 from adversaria.core.errors import UserError
 from adversaria.training.launch import launch, placed, rank, requeue
 
@@ -36,7 +36,7 @@ def main() -> int:
     """The command; returns its exit code."""
     # Slurm signals helpers too, such as the workers of a loader, and also while the results are written: who has no
     # use for the signal must not die of it.
-    if hasattr(signal, "SIGUSR1"):
+    if sys.platform != "win32":
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     return app.run("train", functools.partial(job, typed=sys.argv[1:]), going_on)
 
@@ -49,8 +49,8 @@ def going_on(given: list[str]) -> Iterator[tuple[list[str], Path]]:
 
     run_dir = arguments.chosen(given, "run_dir")
     if not isinstance(run_dir, str) or not run_dir or not (run := Run(run_dir)).exists:
-        with app.as_typed(given) as prepared:
-            yield prepared
+        with app.as_typed(given) as completed:
+            yield completed
         return
     are_choices = arguments.is_choice(given)
     options = [argument for argument, choice in zip(given, are_choices, strict=True) if not choice]
@@ -65,16 +65,16 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
         config: of the run.
         typed: this command line, without what a run's folder brought.
     """
-    config.pop("hydra", None)
-    check_train_config(config)
     hydra_config, sweep = HydraConfig.get(), Sweep.current
     cell = sweep.folder(app.overrides_of_job()) if sweep and sweep.path else None
     swept = cell is not None
+    config = _composed(config, cell)
+    check_train_config(config)
     _refuse_what_cannot_be(config, swept)
     inherited = os.environ.get("ADVERSARIA_RUN_DIR")  # from the process that started this one as a further rank
     config["trainer"] = placed(config["trainer"])
     folder = inherited or config["run_dir"] or (str(cell) if cell else None)
-    goes_on = config["run_dir"] is not None and _run(config["run_dir"]).exists
+    goes_on = any(path is not None and _run(str(path)).exists for path in (config["run_dir"], cell))
     trust = Trust(config["trust"], brought_by_run(typed) if goes_on else ())
     config, choices = _settled(config, folder, trust)
     if cell and not _run(str(cell)).exists:
@@ -89,7 +89,7 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
         train(experiment, _run(folder or ""))
         return 0
     run = _run(folder) if folder else _new_run(hydra_config.runtime.choices)
-    with run.started(_stored(config), all_overrides(run, app.overrides_of_job())), _noted(run):
+    with run.started(without_trust(config), all_overrides(run, app.overrides_of_job())), _noted(run):
         _introduce(experiment, run, choices)
         run.result.unlink(missing_ok=True)
         result = train(experiment, run)
@@ -100,6 +100,25 @@ def job(config: Plain, typed: Sequence[str] = ()) -> int:
     elif result["stopped_by"] == "SIGUSR1":  # what Slurm sends before a time limit, as in sbatch --signal=SIGUSR1@300
         requeue(config["run_dir"])
     return EXIT[result["status"]]
+
+
+def _composed(config: Plain, cell: Path | None) -> Plain:
+    """``config`` as Hydra has composed it; of a sweep's cell that is there what its stored config comes to.
+
+    A single run that goes on has been composed from its stored config (see `going_on`). Of a sweep's jobs Hydra knows
+    the folder only now, and has composed each from the defaults of today.
+    """
+    from adversaria.config.overrides import for_the_run, of_a_run
+    from adversaria.runs.continued import continued
+
+    config.pop("hydra", None)
+    if cell is None or not (run := _run(str(cell))).exists:
+        return config
+    with continued(run, for_the_run(app.overrides_of_job())) as (new, folder):
+        of_the_start = {key: value for key, value in config.items() if not of_a_run(key)}
+        sources = HydraConfig.get().runtime.config_sources  # those of --config-dir too
+        searched = app.searching(*(source.path for source in sources if source.schema == "file"))
+        return {**app.compose(*new, searched, folder=folder), **of_the_start}
 
 
 def _settled(config: Plain, run_dir: str | None, trust: Trust) -> tuple[Plain, list[str]]:
@@ -136,11 +155,6 @@ def _run(path: str) -> Run:
     return Run(path)
 
 
-def _stored(config: Plain) -> Plain:
-    """The config as it is kept: what a stored file must not bring back is left out."""
-    return {key: value for key, value in config.items() if key != "trust"}
-
-
 def _without_bar(config: Plain) -> Plain:
     """The config for one of several runs on one screen."""
     return config | {"callbacks": {key: value for key, value in config["callbacks"].items() if key != "progress"}}
@@ -150,7 +164,7 @@ def _twin(cell: Path, config: Plain) -> Path | None:
     """The folder of the run that this cell was in a sweep over other keys."""
     from adversaria.runs.folder import same_run
 
-    return same_run(cell.parent, _stored(config))
+    return same_run(cell.parent, without_trust(config))
 
 
 def _new_run(choices: Mapping[str, str]) -> Run:
@@ -180,7 +194,7 @@ def _already_ended(run: Run, config: Plain, swept: bool) -> int | None:
     result = run.read_result() if run.exists else None
     if result is None:
         return None
-    run.check_same(_stored(config))
+    run.check_same(without_trust(config))
     if result["status"] == "diverged":
         raise UserError(
             f"{run.path} diverged after {result['generator_updates']} generator updates and would again; train with"

@@ -4,8 +4,8 @@
 
 Besides ``out``, and ``images`` (how many are shown in all; default 300,000), it takes what ``train.py`` takes for its
 data, and ``seed``. Beside the weights it writes a JSON file that says how they were made and how many test images they
-name correctly. The weights that come with the package were made so; the same data, version of torch and number of
-threads give the same file again.
+name correctly. The weights that come with the package were made by this command; the same data, version of torch and
+number of threads give the same file again.
 """
 
 from __future__ import annotations
@@ -17,16 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
-from adversaria.cli.app import explain, plain
-from adversaria.cli.arguments import typed_today
+from adversaria.cli.inprocess import compose
 from adversaria.config.build import check, construct
-from adversaria.config.files import read_by_us
-from adversaria.config.plain import conf_dir
 from adversaria.core.arrays import content_hash, save_arrays
 from adversaria.core.errors import UserError
 from adversaria.data.module import DataModule
@@ -44,12 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         report = run(arguments)
-    except (HydraException, OmegaConfBaseException) as error:
-        print(f"error: {explain(error, 'train')}", file=sys.stderr)
-        return 2
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
     print(json.dumps(report, indent=2))
     return 0
 
@@ -66,9 +57,7 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
         raise UserError("out is not given; add out=<file>.npz, where the weights go")
     if not images.isdecimal():
         raise UserError(f"images={images} is not a whole number")
-    read_by_us()
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = plain(hydra.compose("train", typed_today([a for a in arguments if not a.startswith(_OWN)])))
+    config = compose(*(argument for argument in arguments if not argument.startswith(_OWN)))
     check(config["data"], "data", config["trust"])
     data: DataModule = construct(config["data"], "data", config["trust"])
     data.prepare()

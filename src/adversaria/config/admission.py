@@ -55,7 +55,6 @@ _TORCH_LAYERS = tuple(
     for name in ("activation", "batchnorm", "conv", "dropout", "flatten", "instancenorm", "linear", "normalization")
 ) + tuple(f"torch.nn.modules.{name}" for name in ("padding", "pixelshuffle", "pooling", "upsampling"))
 _NETWORKS = ("adversaria.nn.networks", "adversaria.nn.wrappers", *_TORCH_LAYERS)
-_PENALTY = "a term, constraint or reparametrisation"
 
 _NETWORK = Kind("a network", "torch.nn.Module", _NETWORKS, ("torch.nn.modules",), own=True)
 _OPTIMIZER = Kind("an optimizer", "torch.optim.Optimizer", ("torch.optim", "adversaria.systems.optim"))
@@ -98,28 +97,28 @@ class Place:
 
     Attributes:
         kinds: what may stand there, or under each name there.
-        parts: arguments that the run itself gives to what is built there, wherever they are asked for.
+        injected: arguments that the run itself gives to what is built there, wherever they are asked for.
         named: whether several may stand there, each under a name.
     """
 
     kinds: tuple[Kind, ...] = ()
-    parts: frozenset[str] = frozenset()
+    injected: frozenset[str] = frozenset()
     named: bool = False
 
 
 def _place(
-    words: str, base: str | Sequence[str], rooms: Sequence[str], parts: str = "", named: bool = False, **more: Any
+    words: str, base: str | Sequence[str], rooms: Sequence[str], injected: str = "", named: bool = False, **more: Any
 ) -> Place:
     bases = [base] if isinstance(base, str) else base
-    return Place(tuple(Kind(words, name, tuple(rooms), **more) for name in bases), frozenset(parts.split()), named)
+    return Place(tuple(Kind(words, name, tuple(rooms), **more) for name in bases), frozenset(injected.split()), named)
 
 
 PLACES: Mapping[str, Place] = {
     "model": _place(
         "a system",
         "adversaria.systems.base.SteppedModule",
-        [f"adversaria.systems.{name}" for name in ("gan", "pix2pix", "regression", "vae", "vae_gan")],
-        "spec seed loss penalty augment optim",
+        ["adversaria.systems"],
+        "spec seed loss regulariser augment optim",
         own=True,
     ),
     "model.latent": Place((_LATENT,)),
@@ -127,8 +126,8 @@ PLACES: Mapping[str, Place] = {
     "loss": _place(
         "a loss", "adversaria.objectives.losses.AdversarialLoss", ["adversaria.objectives.losses"], "spec", own=True
     ),
-    "penalty": _place(
-        _PENALTY,
+    "regulariser": _place(
+        "a term, constraint or reparametrisation",
         [f"adversaria.core.types.{name}" for name in ("Term", "Constraint", "Reparametrisation")],
         [
             "adversaria.objectives.terms",

@@ -74,7 +74,7 @@ STUDIES: Mapping[str, str] = {
 _LED_ON = {**{old: f"adversaria.{new}" for old, new in MOVED.items()}, **STUDIES}
 
 #: groups and dotted keys that are called otherwise now; a key brings along what is below it
-RENAMED: Mapping[str, str] = {}
+RENAMED: Mapping[str, str] = {"penalty": "regulariser"}
 
 #: keys at the top that are no more and that changed no result: the value that said nothing
 DROPPED: Mapping[str, Any] = {"gradient_checkpointing": False}
@@ -82,6 +82,7 @@ DROPPED: Mapping[str, Any] = {"gradient_checkpointing": False}
 #: by their class, or by that of their extractor: the names under which ``conf/metrics`` puts the package's own metrics
 METRICS: Mapping[str, str] = {
     "adversaria.evaluation.metrics.ModeCoverage": "modes",
+    "adversaria.evaluation.metrics.PairedMetrics": "paired",
     "adversaria.evaluation.metrics.StackedModes": "stacked_modes",
     "adversaria.features.CLIPExtractor": "clip",
     "adversaria.features.ClassifierExtractor": "classifier",
@@ -93,6 +94,9 @@ METRICS: Mapping[str, str] = {
 _UNNAMED = "own"
 
 _OVERRIDE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^\s=@]+)(?:@(?P<package>[^\s=]*))?(?P<rest>(?:=.*)?)", re.DOTALL)
+
+#: an absolute interpolation up to the end of its key
+_REFERENCE = re.compile(r"(?P<sign>\$\{)(?P<key>[\w.]+)(?=[}\[])")
 
 
 def current_name(name: str) -> str:
@@ -146,6 +150,8 @@ def with_current_keys(config: dict[str, Any]) -> dict[str, Any]:
         if value is not _ABSENT:
             _say(old, new)
             config = merged(config, _nested(new.split("."), value))
+    if isinstance(auto := config.get("auto"), dict):
+        config = {**config, "auto": _naming_current_keys(auto)}
     for key in DROPPED.keys() & config.keys():
         if config[key] != DROPPED[key]:
             _say_dropped(key)
@@ -159,6 +165,17 @@ def current_key(key: str) -> str:
             _say(old, new)
             return new + key[len(old) :]
     return key
+
+
+def with_current_references(node: Any) -> Any:
+    """A copy of plain containers, not yet resolved, in which every ``${key}`` is a key of today."""
+    if isinstance(node, dict):
+        return {key: with_current_references(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [with_current_references(item) for item in node]
+    if not isinstance(node, str):
+        return node
+    return _REFERENCE.sub(lambda match: f"{match['sign']}{current_key(match['key'])}", node)
 
 
 def named_metrics(node: Any) -> Any:
@@ -217,7 +234,8 @@ def typed_today(override: str) -> str:
         sign = "++"
     if not sign and key in DROPPED:
         sign = "++"
-    return f"{sign}{key}{'' if package is None else f'@{current_key(package)}'}{match['rest']}"
+    rest = with_current_references(match["rest"])
+    return f"{sign}{key}{'' if package is None else f'@{current_key(package)}'}{rest}"
 
 
 def merged(below: Any, above: Any) -> Any:
@@ -225,6 +243,20 @@ def merged(below: Any, above: Any) -> Any:
     if not isinstance(below, dict) or not isinstance(above, dict):
         return above
     return {**below, **{key: merged(below[key], value) if key in below else value for key, value in above.items()}}
+
+
+def _naming_current_keys(auto: Mapping[str, Any]) -> dict[str, Any]:
+    """The node of ``auto``, whose ``fields``, ``keep`` and ``choices`` name keys of the config, by those of today."""
+
+    def keys(node: Any) -> Any:
+        return [current_key(key) if isinstance(key, str) else key for key in node] if isinstance(node, list) else node
+
+    now = {name: keys(node) for name, node in auto.items() if name == "keep"}
+    if isinstance(fields := auto.get("fields"), dict):
+        now["fields"] = {name: keys(node) for name, node in fields.items()}
+    if isinstance(choices := auto.get("choices"), dict):
+        now["choices"] = {current_key(str(key)): value for key, value in choices.items()}
+    return {**auto, **now}
 
 
 _ABSENT = object()

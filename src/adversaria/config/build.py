@@ -43,9 +43,9 @@ def check(node: Any, path: str, trust: Sequence[str] | Trust = (), place: Place 
             if not isinstance(entry, dict) or "_target_" not in entry:
                 key = f"{path}.{name}" if name else path
                 raise UserError(
-                    f"{key} has no _target_ and so is not {place.kinds[0].words}; leave it out, or give it one"
+                    f"{key} has no _target_ and is therefore not {place.kinds[0].words}; leave it out, or give it one"
                 )
-    _check(node, path, place.kinds, place.parts, as_trust(trust))
+    _check(node, path, place.kinds, place.injected, as_trust(trust))
 
 
 def as_trust(trust: Sequence[str] | Trust) -> Trust:
@@ -53,15 +53,15 @@ def as_trust(trust: Sequence[str] | Trust) -> Trust:
     return trust if isinstance(trust, Trust) else Trust(trust)
 
 
-def _check(node: Any, path: str, kinds: Sequence[Kind], parts: Collection[str], trust: Trust) -> None:
+def _check(node: Any, path: str, kinds: Sequence[Kind], injected: Collection[str], trust: Trust) -> None:
     if isinstance(node, list):
         for k, item in enumerate(node):
-            _check(item, f"{path}[{k}]", kinds, parts, trust)
+            _check(item, f"{path}[{k}]", kinds, injected, trust)
     if not isinstance(node, dict):
         return
     if "_target_" not in node:
         for key, value in node.items():
-            _check(value, f"{path}.{key}", kinds, parts, trust)
+            _check(value, f"{path}.{key}", kinds, injected, trust)
         return
     target = trust.find(node["_target_"], path, kinds, partial=bool(node.get("_partial_")))
     parameters, hints = signature(target)
@@ -70,16 +70,16 @@ def _check(node: Any, path: str, kinds: Sequence[Kind], parts: Collection[str], 
     for key, value in node.items():
         if key in _SPECIAL:
             continue
-        if key in parts:
+        if key in injected:
             raise UserError(f"{path}.{key} is given by the run itself; leave it out")
         if (key not in parameters and not free) or key.startswith("_"):
             raise UserError(f"{path}.{key} is unknown to {node['_target_']}{near(key, parameters)}")
         hint = hints.get(key, Any) if key in parameters else Any
         refuse_misfit(value, hint, f"{path}.{key}")
-        _check(value, f"{path}.{key}", kinds_of(hint, target, f"{path}.{key}"), parts, trust)
+        _check(value, f"{path}.{key}", kinds_of(hint, target, f"{path}.{key}"), injected, trust)
 
 
-def construct(node: Any, path: str, trust: Sequence[str] | Trust = (), /, **parts: Any) -> Any:
+def construct(node: Any, path: str, trust: Sequence[str] | Trust = (), /, **injected: Any) -> Any:
     """Builds ``node`` and what is nested in it, after `check` has looked at all of it.
 
     Args:
@@ -87,28 +87,28 @@ def construct(node: Any, path: str, trust: Sequence[str] | Trust = (), /, **part
             `functools.partial`).
         path: of the node.
         trust: see `check`.
-        parts: run-time objects for every constructor below that has an argument of that name.
+        injected: run-time objects for every constructor below that has an argument of that name.
 
     Raises:
         UserError: as `check`; a needed argument is missing, or the component refuses its values.
     """
     check(node, path, trust)
-    return _construct(node, path, parts)
+    return _construct(node, path, injected)
 
 
-def _construct(node: Any, path: str, parts: Mapping[str, Any]) -> Any:
+def _construct(node: Any, path: str, injected: Mapping[str, Any]) -> Any:
     if isinstance(node, list):
-        return [_construct(item, f"{path}[{k}]", parts) for k, item in enumerate(node)]
+        return [_construct(item, f"{path}[{k}]", injected) for k, item in enumerate(node)]
     if not isinstance(node, dict):
         return node
-    built = {key: _construct(value, f"{path}.{key}", parts) for key, value in node.items() if key not in _SPECIAL}
+    built = {key: _construct(value, f"{path}.{key}", injected) for key, value in node.items() if key not in _SPECIAL}
     if "_target_" not in node:
         return built
     target = pkgutil.resolve_name(node["_target_"])
     if node.get("_partial_"):
         return functools.partial(target, **built)
     parameters, _ = signature(target)
-    arguments = {**built, **{name: part for name, part in parts.items() if name in parameters}}
+    arguments = {**built, **{name: value for name, value in injected.items() if name in parameters}}
     for name, parameter in parameters.items():
         needed = parameter.default is inspect.Parameter.empty and parameter.kind in (
             inspect.Parameter.KEYWORD_ONLY,

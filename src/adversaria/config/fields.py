@@ -28,7 +28,7 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
     "train": {
         **dict.fromkeys(("model", "optim", "data", "trainer"), _ONE),
         **dict.fromkeys(("loss", "augment", "auto"), _OPTIONAL),
-        **dict.fromkeys(("penalty", "metrics", "callbacks", "logger"), _NAMED),
+        **dict.fromkeys(("regulariser", "metrics", "callbacks", "logger"), _NAMED),
         "run_dir": str | None,
         "seed": Seed,
         "channels_last": bool,
@@ -46,6 +46,8 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
         "truncation": Positive | None,
         "raw": bool,
         "standing": Annotated[int, Between(1, 100_000)] | None,
+        "images": str | None,
+        "degrade": bool,
         "out": str | None,
         "batch_size": Annotated[int, Between(1, 2**20)],
     },
@@ -98,13 +100,13 @@ def check_train_config(config: Plain) -> None:
     for key in ("accelerator", "devices", "num_nodes", "strategy", "precision", "max_steps"):
         if key not in config["trainer"]:
             raise UserError(f"trainer.{key} is needed; leave ~trainer.{key} out of the command")
-    batch, parts = config["data"].get("batch_size"), config["optim"].get("accumulate", 1)
+    batch, microbatches = config["data"].get("batch_size"), config["optim"].get("accumulate", 1)
     generator_batch = config["optim"].get("generator_batch") or batch
-    if all(isinstance(n, int) and n > 0 for n in (batch, parts, generator_batch)) and (
-        batch % parts or generator_batch % parts
+    if all(isinstance(n, int) and n > 0 for n in (batch, microbatches, generator_batch)) and (
+        batch % microbatches or generator_batch % microbatches
     ):
         raise UserError(
-            f"optim.accumulate={parts} does not divide data.batch_size={batch} and optim.generator_batch="
+            f"optim.accumulate={microbatches} does not divide data.batch_size={batch} and optim.generator_batch="
             f"{generator_batch}; choose a number that divides both"
         )
 

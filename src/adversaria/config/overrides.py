@@ -22,6 +22,7 @@ from hydra.errors import HydraException
 from omegaconf import grammar_parser
 from omegaconf.errors import OmegaConfBaseException
 
+from adversaria.config.aliases import typed_today
 from adversaria.config.plain import conf_dir
 from adversaria.core.errors import UserError
 from adversaria.core.files import append, cache_folder, read_text
@@ -67,7 +68,7 @@ def brought_back(file: Path, given: Iterable[str]) -> list[str]:
     """
     lines = stored(file)
     foreign = _digest(lines) not in _noted()
-    overrides = [(number, line, _parsed(file, number, line)) for number, line in enumerate(lines, 1)]
+    overrides = [(number, line, _parsed(file, number, typed_today(line))) for number, line in enumerate(lines, 1)]
     keys = {parsed.get_key_element().lstrip("+") for line in given if (parsed := parse(line))}
     kept = []
     for number, line, override in overrides:
@@ -104,7 +105,7 @@ def refuse_foreign_places(config: Mapping[str, Any], file: Path, overrides: Path
     if _digest([read_text(file)]) in _noted():
         return
     lines = stored(overrides)
-    own = [parsed for line in lines if (parsed := parse(line))] if _digest(lines) in _noted() else []
+    own = [parsed for line in lines if (parsed := parse(typed_today(line)))] if _digest(lines) in _noted() else []
     known = {(o.key_or_group, text) for o in own for text in _texts(o.value())}
     keys = {parsed.key_or_group for line in given if (parsed := parse(line))}
     shipped: frozenset[str] | None = None
@@ -219,7 +220,7 @@ def _check_interpolations(text: str, where: str) -> None:
                 f"{where} reads {shown(inner, 40)}; a stored file may refer to keys of the config alone: remove the "
                 "line, and give the value on the command line"
             )
-        pending += getattr(node, "children", None) or []  # leaves of the parser's tree have none
+        pending += [node.getChild(k) for k in range(node.getChildCount())]
 
 
 def _names_a_place(override: Override) -> bool:

@@ -28,7 +28,7 @@ def stylegan2_gamma(size: int | None, batch_size: int) -> float:
         ValueError: images of their own size, which the config does not know.
     """
     if size is None:
-        raise ValueError("penalty.r1.weight follows data.size, which is null: give one of the two")
+        raise ValueError("regulariser.r1.weight follows data.size, which is null: give one of the two")
     return 0.0002 * size**2 / batch_size
 
 
@@ -60,6 +60,11 @@ def conf_dir() -> Path:
     package = Path(__file__).resolve().parents[1]
     checkout = package.parent.parent
     return checkout / "conf" if (checkout / "pyproject.toml").is_file() else package / "conf"
+
+
+def without_trust(config: Plain) -> Plain:
+    """``config`` as it is kept: whom a user trusts is said at each start, and no stored file may bring it back."""
+    return {key: value for key, value in config.items() if key != "trust"}
 
 
 def near(word: str, choices: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -24,9 +25,9 @@ from adversaria.core.errors import UserError
 from adversaria.core.text import ESCAPED, shown
 
 # Windows has no such flag; making a link takes rights there that an archive does not give.
-_NOFOLLOW: int = os.O_NOFOLLOW if hasattr(os, "O_NOFOLLOW") else 0
+_NOFOLLOW: int = 0 if sys.platform == "win32" else os.O_NOFOLLOW
 #: without waiting for who is at the other end of a pipe
-_NOWAIT: int = os.O_NONBLOCK if hasattr(os, "O_NONBLOCK") else 0
+_NOWAIT: int = 0 if sys.platform == "win32" else os.O_NONBLOCK
 
 #: bytes of a text file that is read whole, such as a stored config
 LARGEST_TEXT = 16 * 2**20

@@ -11,12 +11,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from adversaria.core.errors import UserError
+
+if TYPE_CHECKING:
+    from adversaria.core.types import FailureDetector
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,13 @@ class Modality(ABC):
         """Of samples ``[N, ...]`` as the networks see them, which places are known, bool ``[N, 1, ...]``; None: all."""
         return None
 
+    def suits(self, detector: FailureDetector) -> bool:
+        """Whether what ``detector`` looks for is a failure with samples of this kind; everything is unless you say so.
+
+        Such as ``return "diversity/spread" not in detector.needs`` where samples that are alike are as they should be.
+        """
+        return True
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint: the name of the class and its fields.
 
@@ -136,6 +146,7 @@ class Modality(ABC):
                 f"{type(self).__name__} is no dataclass, and a checkpoint cannot keep it; write "
                 "@dataclass(frozen=True) above the class"
             )
+        # of a class of a user's own, which may keep its fields in slots
         fields = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **fields}
 

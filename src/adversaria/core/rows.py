@@ -11,7 +11,7 @@ from adversaria.core.files import read_text
 
 #: bytes of a file with a row for each of a million logged steps
 _LARGEST = 256 * 2**20
-#: numbers, NaN, infinity and words such as a fingerprint's; what is damaged seldom looks so
+#: numbers, NaN, infinity and words such as a fingerprint's; what is damaged seldom looks like these
 _CELL = re.compile(r"[\w.+:-]*", re.ASCII)
 
 

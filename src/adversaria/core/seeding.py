@@ -17,8 +17,8 @@ def step_seed(seed: int, rank: int, update: int, rollbacks: int) -> int:
 def seed_step(seed: int, rank: int, update: int, rollbacks: int, device: torch.device) -> None:
     """Seeds the generators of the CPU and of ``device``.
 
-    A run is so a pure function of its config: no random state is saved, ranks draw different latents, and a resumed
-    run equals an uninterrupted one. `torch.manual_seed` would do, but takes 0.2 ms.
+    A run is therefore a pure function of its config: no random state is saved, ranks draw different latents, and a
+    resumed run equals an uninterrupted one. `torch.manual_seed` would do, but takes 0.2 ms.
     """
     value = step_seed(seed, rank, update, rollbacks)
     torch.default_generator.manual_seed(value)

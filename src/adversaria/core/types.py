@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -138,6 +138,21 @@ class Reconstructs(Protocol):
         ...
 
 
+@runtime_checkable
+class DrawsEdits(Protocol):
+    """A `Draw` whose labels are conditions.
+
+    Attributes:
+        condition: what they look like; None: they are labels after all, or nothing.
+    """
+
+    condition: DataSpec | None
+
+    def __call__(self, start: int, stop: int) -> Batch:
+        """See `Draw`."""
+        ...
+
+
 class DiscriminatorOutput(NamedTuple):
     """``logits [N, ...]`` (patches or positions are reduced by the mean), and what some objectives need besides."""
 
@@ -244,6 +259,18 @@ class Reparametrisation(Protocol):
     def reparametrise(self, network: nn.Module) -> None:
         """Changes ``network`` in place."""
         ...
+
+
+class FailureDetector(Protocol):
+    """What a system and a modality are told of a detector of failures (`adversaria.health.Detector`).
+
+    Attributes:
+        needs: names of measured values of which it looks at one or more, such as ``diversity/spread``.
+        roles: of the networks that it speaks of.
+    """
+
+    needs: ClassVar[tuple[str, ...]]
+    roles: ClassVar[tuple[str, ...]]
 
 
 class System(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ def read_ahead(samples: NDArray[Any], rows: slice | NDArray[np.integer[Any]]) ->
     """
     mapped = _mapping(samples)
     pages: Any = None if mapped is None else mapped.base
-    if not isinstance(pages, mmap.mmap) or not hasattr(mmap, "MADV_WILLNEED") or not len(samples):
+    if not isinstance(pages, mmap.mmap) or sys.platform == "win32" or not len(samples):
         return
     row_bytes = samples.strides[0]
     first = samples.ctypes.data - np.frombuffer(pages, np.uint8).ctypes.data

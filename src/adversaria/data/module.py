@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from adversaria.core.text import check_name
 from adversaria.core.types import Batch, DataSpec
 from adversaria.data.storage import Split, Storage, choose, endless
 from adversaria.data.stream import EpochStream, StepIndices
+
+if TYPE_CHECKING:
+    from adversaria.data.images.survey import Survey
 
 SplitName: TypeAlias = Literal["train", "test"]
 
@@ -106,6 +109,14 @@ class DataModule(LightningDataModule):
             UserError: whatever is wrong with the data.
         """
         raise NotImplementedError
+
+    def survey(self) -> Survey | None:
+        """What can be known of the training images before any is decoded; None for data that are none.
+
+        Raises:
+            UserError: as `load`.
+        """
+        return None
 
     def prepare_data(self) -> None:
         """Downloads and decodes what is missing."""

@@ -43,7 +43,7 @@ class EpochStream:
 
     def _permutation(self, epoch: int) -> Tensor:
         if epoch not in self._recent:
-            # A run that was put back gets another order, or it would meet what felled it again.
+            # A run that was put back gets another order, or it would fail at the same batch again.
             key = f"{self.seed} epoch {epoch}" + (f" rollback {self.rollbacks}" if self.rollbacks else "")
             digest = hashlib.sha256(key.encode()).digest()
             generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

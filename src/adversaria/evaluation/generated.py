@@ -32,7 +32,8 @@ def generated_images(draw: Draw, spec: DataSpec, start: int, stop: int) -> Batch
     if not bool(torch.isfinite(samples).all()):
         raise UserError("the model makes samples that are not finite; take an earlier checkpoint, such as best.ckpt")
     rows = slice(start - first, stop - first)
-    return Batch(images_of(samples, spec)[rows], None if labels is None else labels[rows])
+    classes = None if labels is None or labels.dim() > 1 else labels[rows]  # conditions are no classes
+    return Batch(images_of(samples, spec)[rows], classes)
 
 
 def generated_batches(draw: Draw, spec: DataSpec, count: int, batch_size: int, what: str) -> Iterator[Batch]:

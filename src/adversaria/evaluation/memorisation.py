@@ -97,7 +97,7 @@ class Memorisation:
             raise UserError(f"memorisation.quantile={quantile} must be between 0 and 1; a usual value is 0.01")
         self.count, self.neighbours, self.shown, self.quantile = count, neighbours, shown, quantile
         self.batch_size = batch_size
-        self.cache_dir = Path(cache_dir).expanduser() if cache_dir else cache_folder()
+        self.cache_dir = cache_folder(cache_dir)
         self._made: dict[str, str | int | float | bool] = {}
 
     def evaluate(

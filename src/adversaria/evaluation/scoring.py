@@ -32,7 +32,7 @@ LEAST = 16
 
 
 @dataclass(frozen=True)
-class Fakes:
+class Subject:
     """What is scored.
 
     Attributes:
@@ -63,19 +63,20 @@ class Fakes:
             yield self.draw(data)
 
 
-def of_sampler(sampler: Sampler, seed: int = 0) -> Fakes:
+def of_sampler(sampler: Sampler, seed: int = 0) -> Subject:
     """Samples of a trained model; labels, or what is to be edited, come from the reals (see `DrawsInputs.inputs`)."""
 
     def draw(data: DataModule) -> Draw:
-        return DrawFromNetwork(sampler.network, sampler.device, sampler.inputs(data, seed=seed), sampler.encoder)
+        inputs = sampler.inputs(data, seed=seed)
+        return DrawFromNetwork(sampler.network, sampler.device, inputs, sampler.condition, sampler.encoder)
 
     about = {"generator_updates": sampler.generator_updates, "images_seen": sampler.images_seen}
-    return Fakes(
+    return Subject(
         sampler.spec, draw, sampler.network, sampler.device, None, sampler.weights, seed, about, sampler.batch_norm
     )
 
 
-def of_network(network: nn.Module, spec: DataSpec, device: torch.device, seed: int = 0) -> Fakes:
+def of_network(network: nn.Module, spec: DataSpec, device: torch.device, seed: int = 0) -> Subject:
     """Samples of an unconditional generator of your own.
 
     Args:
@@ -86,10 +87,10 @@ def of_network(network: nn.Module, spec: DataSpec, device: torch.device, seed: i
         seed: of the latents.
     """
     draw = DrawFromNetwork(network, device, LatentInputs(Prior.of(network), seed=seed))
-    return Fakes(spec, lambda _: draw, network, device, None, "raw", seed)
+    return Subject(spec, lambda _: draw, network, device, None, "raw", seed)
 
 
-def of_images(data: DataModule, device: torch.device, *, class_names: Sequence[str] | None = None) -> Fakes:
+def of_images(data: DataModule, device: torch.device, *, class_names: Sequence[str] | None = None) -> Subject:
     """Images that are there already: the training split of ``data``, in its order.
 
     Args:
@@ -105,27 +106,27 @@ def of_images(data: DataModule, device: torch.device, *, class_names: Sequence[s
         return Batch(samples, labels if labelled else None)
 
     about = {"images": len(split), "images_content": data.identity("train")["content"]}
-    return Fakes(data.spec, lambda _: draw, None, device, len(split), about=about)
+    return Subject(data.spec, lambda _: draw, None, device, len(split), about=about)
 
 
-def score(fakes: Fakes, data: DataModule, metrics: Metrics) -> tuple[dict[str, float], dict[str, Any]]:
+def score(subject: Subject, data: DataModule, metrics: Metrics) -> tuple[dict[str, float], dict[str, Any]]:
     """The scores by name, and their fingerprint.
 
     Args:
-        fakes: from one of the functions above.
+        subject: from one of the functions above.
         data: what they are compared with, prepared.
         metrics: those of ``data``'s kind; prepared here.
 
     Raises:
         UserError: samples and reals differ in shape, or are too few.
     """
-    check_same_kind(fakes, data)
-    metrics.prepare(data, fakes.device)
-    with fakes.drawing_from(data) as draw:
-        scores = metrics.evaluate(draw, fakes.device)
-    if fakes.weights is None or fakes.seed is None:
+    check_same_kind(subject, data)
+    metrics.prepare(data, subject.device)
+    with subject.drawing_from(data) as draw:
+        scores = metrics.evaluate(draw, subject.device)
+    if subject.weights is None or subject.seed is None:
         return scores, metrics.fingerprint()
-    return scores, fingerprint(metrics, weights=fakes.weights, seed=fakes.seed, batch_norm=fakes.batch_norm)
+    return scores, fingerprint(metrics, weights=subject.weights, seed=subject.seed, batch_norm=subject.batch_norm)
 
 
 def evaluate(
@@ -172,24 +173,24 @@ def _evaluate(
     data.prepare()
     if isinstance(fakes, str | Path):
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        scored = of_images(images_at(str(fakes), key="images"), device, class_names=data.class_names)
+        subject = of_images(images_at(str(fakes), key="images"), device, class_names=data.class_names)
     elif isinstance(fakes, Sampler):
-        scored = of_sampler(fakes, seed)
+        subject = of_sampler(fakes, seed)
     else:
-        scored = of_network(fakes, data.spec, next(fakes.parameters()).device, seed)
-    check_same_kind(scored, data)
+        subject = of_network(fakes, data.spec, next(fakes.parameters()).device, seed)
+    check_same_kind(subject, data)
     if metrics is None:
         extractor = ClassifierExtractor() if data.spec.num_classes else InceptionExtractor()
-        metrics = FeatureMetrics(extractor=extractor, count=min(count, scored.count or count))
-    return score(scored, data, metrics)
+        metrics = FeatureMetrics(extractor=extractor, count=min(count, subject.count or count))
+    return score(subject, data, metrics)
 
 
-def check_same_kind(fakes: Fakes, data: DataModule) -> None:
+def check_same_kind(subject: Subject, data: DataModule) -> None:
     """Raises UserError unless samples and reals have the same shape, and there are enough samples."""
-    if fakes.spec.shape != data.spec.shape:
+    if subject.spec.shape != data.spec.shape:
         raise UserError(
-            f"the samples have shape {list(fakes.spec.shape)} and those of {data.name} {list(data.spec.shape)}; choose"
-            " the data set that the samples are meant for, or data.size and data.channels to match"
+            f"the samples have shape {list(subject.spec.shape)} and those of {data.name} {list(data.spec.shape)}; "
+            "choose the data set that the samples are meant for, or data.size and data.channels to match"
         )
-    if fakes.count is not None and fakes.count < LEAST:
-        raise UserError(f"there are {fakes.count} images to score; give at least {LEAST}")
+    if subject.count is not None and subject.count < LEAST:
+        raise UserError(f"there are {subject.count} images to score; give at least {LEAST}")

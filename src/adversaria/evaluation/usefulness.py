@@ -50,7 +50,7 @@ class Usefulness:
     classifier rather than the model. The fingerprint says which: ``labels: model`` or ``labels: pseudo``.
 
     Args:
-        images: how many are shown in each training; at least 1,280, and far more before a classifier has settled (its
+        images: how many are shown in each training; at least 1,280, and far more before a classifier has converged (its
             spread tells).
         seeds: how many times everything is repeated; at least 2, as a spread needs.
         shares: of the real training images that generated ones are added to, above 0 to 1; the whole (1) is always

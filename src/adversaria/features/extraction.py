@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from adversaria.core.errors import UserError
+from adversaria.core.ranks import rank_and_world
 from adversaria.core.types import BLOCK, Draw
 from adversaria.features.extractor import Extractor
 
@@ -83,7 +84,7 @@ def embed(extractor: Extractor, images: Tensor, device: torch.device) -> tuple[T
 def images_of(samples: Tensor, spec: DataSpec) -> Tensor:
     """uint8 images ``[N, C, H, W]`` of samples ``[N, *spec.shape]`` that were drawn.
 
-    Published practice stores fakes as 8-bit images; reals were stored so, and both take one path from here.
+    Published practice stores fakes as 8-bit images; reals were stored like that, and both take one path from here.
     """
     images = spec.modality.as_image(spec.modality.encode(samples.nan_to_num()))
     if images is None:
@@ -102,6 +103,7 @@ def embed_fakes(
     def rows(start: int, stop: int) -> Tensor:
         nonlocal labelled
         samples, labels = draw(start, stop)
+        labels = None if labels is None or labels.dim() > 1 else labels  # conditions are no classes
         labelled = labels is not None
         pair = torch.cat(embed(extractor, images_of(samples, spec), device), dim=1)
         if samples.is_floating_point() and not bool(torch.isfinite(samples).all()):
@@ -128,7 +130,7 @@ def gather_rows(
         device: that the process group communicates from.
         what: names the progress bar, shown on rank 0.
     """
-    world, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
+    rank, world = rank_and_world()
     batches = math.ceil(count / batch_size)
     parts = []
     for turn in progress(range(math.ceil(batches / world)), what, show=rank == 0):
@@ -143,20 +145,6 @@ def gather_rows(
     everyone = [torch.empty_like(own) for _ in range(world)]
     dist.all_gather(everyone, own)
     return torch.stack(everyone, dim=1).cpu().flatten(0, 2)[:count]  # [turns, world, batch_size, D]
-
-
-def is_rank_zero() -> bool:
-    """Whether this process computes what one process computes for all."""
-    return not dist.is_initialized() or dist.get_rank() == 0
-
-
-def from_rank_zero(value: T) -> T:
-    """What rank 0 has, on every rank."""
-    if not dist.is_initialized():
-        return value
-    shared = [value]
-    dist.broadcast_object_list(shared, src=0)
-    return shared[0]
 
 
 def progress(items: Sequence[T], what: str, show: bool = True) -> Iterable[T]:

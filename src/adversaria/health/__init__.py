@@ -10,7 +10,15 @@ from adversaria.health.detectors import (
     ScoreDegrades,
     VanishingGradients,
 )
-from adversaria.health.examination import Detector, Examination, Finding, Reading, networks_of
+from adversaria.health.examination import (
+    Detector,
+    Examination,
+    Finding,
+    Reading,
+    applicable,
+    networks_of,
+    unsuited,
+)
 from adversaria.health.layers import gradient_profile, singular_values, weight_layers
 from adversaria.health.probe import Probe
 
@@ -28,8 +36,10 @@ __all__ = [
     "Reading",
     "ScoreDegrades",
     "VanishingGradients",
+    "applicable",
     "gradient_profile",
     "networks_of",
     "singular_values",
+    "unsuited",
     "weight_layers",
 ]

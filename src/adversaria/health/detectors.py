@@ -34,8 +34,8 @@ class DiscriminatorWon(Detector):
         "samples lie, and G learns slowly or not at all"
     )
     advice: ClassVar[str] = (
-        "slow D down (a lower optim.discriminator.lr, optim.n_critic=1), make its task smooth (penalty=r1, "
-        "penalty=gradient_penalty or penalty=spectral_norm), or show it augmented samples (augment=ada)"
+        "slow D down (a lower optim.discriminator.lr, optim.n_critic=1), make its task smooth (regulariser=r1, "
+        "regulariser=gradient_penalty or regulariser=spectral_norm), or show it augmented samples (augment=ada)"
     )
     needs: ClassVar[tuple[str, ...]] = ("health/d_signal",)
     roles: ClassVar[tuple[str, ...]] = ("discriminator",)
@@ -66,7 +66,7 @@ class GeneratorCollapse(Detector):
         "D, who judges samples one by one, cannot tell it to vary"
     )
     advice: ClassVar[str] = (
-        "regularise D so that it cannot chase a single point (penalty=r1 or penalty=[r1,r2], "
+        "regularise D so that it cannot chase a single point (regulariser=r1 or regulariser=[r1,r2], "
         "loss=relativistic_pairing), let it see several samples at a time (discriminator=packed), lower both rates, or "
         "raise data.batch_size"
     )
@@ -110,9 +110,9 @@ class ExplodingGradients(Detector):
         "remembers it, then stalls the network"
     )
     advice: ClassVar[str] = (
-        "clip the gradients (optim.clip_norm=1), lower the rates, bound D's slope (penalty=gradient_penalty, "
-        "penalty=r1 or penalty=spectral_norm; weight clipping for a Wasserstein loss without a penalty), or start "
-        "slowly (optim.schedule.warmup=1000)"
+        "clip the gradients (optim.clip_norm=1), lower the rates, bound D's slope (regulariser=gradient_penalty, "
+        "regulariser=r1 or regulariser=spectral_norm; weight clipping for a Wasserstein loss without a penalty), or "
+        "start slowly (optim.schedule.warmup=1000)"
     )
     needs: ClassVar[tuple[str, ...]] = ("gradient_peak/*",)
 

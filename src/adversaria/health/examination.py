@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Amount, Count
+from adversaria.systems.base import SteppedModule
 
 #: the measured values of one step by name, ``step`` among them; what was not measured is missing
 Reading = Mapping[str, float]
@@ -69,6 +70,29 @@ class Detector(ABC):
     def applies_to(self, roles: Collection[str]) -> bool:
         """Whether it has something to say of a system whose networks have these roles."""
         return set(self.roles) <= set(roles)
+
+
+def unsuited(detectors: Mapping[str, Detector], system: SteppedModule) -> list[str]:
+    """The names of those that ``system`` or the modality of its samples says make no sense for it."""
+    says = (system.suits, system.spec.modality.suits)
+    return [name for name, detector in detectors.items() if not all(suits(detector) for suits in says)]
+
+
+def applicable(
+    detectors: Mapping[str, Detector], roles: Collection[str] | None, unsuited: Collection[str]
+) -> dict[str, Detector]:
+    """Those that have something to say of a run, while it trains and afterwards.
+
+    Args:
+        detectors: by name.
+        roles: of the run's networks; None: they are not known.
+        unsuited: names that `unsuited` gave when it began.
+    """
+    return {
+        name: detector
+        for name, detector in detectors.items()
+        if name not in unsuited and (roles is None or detector.applies_to(roles))
+    }
 
 
 def _has(reading: Reading, need: str) -> bool:

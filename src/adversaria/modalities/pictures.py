@@ -19,6 +19,8 @@ from adversaria.core.types import DataSpec
 
 #: small images are enlarged by a whole factor, without smoothing, to at least this many pixels
 _CELL = 64
+#: of a picture of points, as a share of the value range, on each side
+_MARGIN = 0.05
 
 
 def show(samples: Tensor, spec: DataSpec, columns: int | None = None) -> Shown:
@@ -76,7 +78,7 @@ def scatter(points: Tensor, value_range: tuple[float, float], columns: int | Non
 
     Args:
         points: on the CPU; of dimension 1 they lie on a line.
-        value_range: of both axes.
+        value_range: of both axes, which show a margin around it: modes at its ends have samples on both sides.
         columns: so many in a row have one colour, the next so many another; None: all have one.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -86,12 +88,13 @@ def scatter(points: Tensor, value_range: tuple[float, float], columns: int | Non
     if places.shape[1] == 1:
         places = np.pad(places, ((0, 0), (0, 1)))
     low, high = value_range
-    figure = Figure(figsize=(5, 5), dpi=100)
+    margin = _MARGIN * (high - low)
+    figure = Figure(figsize=(5, 5), dpi=100, layout="constrained")  # which leaves room for the labels, however long
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.1, 0.08, 0.87, 0.87))
+    axes = figure.add_subplot()
     colours = None if columns is None else [f"C{row % 10}" for row in np.arange(len(places)) // columns]
     axes.scatter(places[:, 0], places[:, 1], s=6, alpha=0.6, linewidths=0, c=colours)
-    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
     axes.grid(alpha=0.3)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

@@ -82,7 +82,7 @@ class TruncatedNormal:
 class Sphere:
     """Directions uniform on the sphere of radius sqrt(dim), the length that normal latents have on average.
 
-    Karras et al. 2018 ("Progressive Growing of GANs", appendix A.1) draw them so.
+    Karras et al. 2018 ("Progressive Growing of GANs", appendix A.1) draw them this way.
     """
 
     redraws = False

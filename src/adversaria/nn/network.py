@@ -158,22 +158,24 @@ def as_discriminator(network: nn.Module) -> Discriminator:
     return network if isinstance(network, Discriminator) else _PlainDiscriminator(network)
 
 
-# A user's network derives from nothing of ours, so that each of its answers may be missing: hence `getattr` below.
+def _said(network: nn.Module, name: str, default: Any) -> Any:
+    # a user's network derives from nothing of ours, so that each of its answers may be missing
+    return getattr(network, name, default)
 
 
 class _PlainGenerator(Generator):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
-        self.latent_dim = int(getattr(network, "latent_dim", 0))
-        self.conditional = bool(getattr(network, "conditional", False))
-        self.translates = bool(getattr(network, "translates", False))
-        self.codes = getattr(network, "codes", None)
-        self.takes_truncation = bool(getattr(network, "takes_truncation", False))
+        self.latent_dim = int(_said(network, "latent_dim", 0))
+        self.conditional = bool(_said(network, "conditional", False))
+        self.translates = bool(_said(network, "translates", False))
+        self.codes = _said(network, "codes", None)
+        self.takes_truncation = bool(_said(network, "takes_truncation", False))
 
     @property
     def style(self) -> Style | None:
-        mapping, synthesis = (getattr(self.network, half, None) for half in Style._fields)
+        mapping, synthesis = (_said(self.network, half, None) for half in Style._fields)
         return None if mapping is None or synthesis is None else Style(mapping, synthesis)
 
     def forward(self, z: Tensor, labels: Tensor | None = None, **options: Any) -> Tensor:
@@ -181,23 +183,23 @@ class _PlainGenerator(Generator):
         return samples
 
     def traversals(self, columns: int, draw: Callable[[int], Tensor]) -> Mapping[str, Tensor]:
-        pictures: Callable[..., Mapping[str, Tensor]] = getattr(self.network, "traversals", super().traversals)
+        pictures: Callable[..., Mapping[str, Tensor]] = _said(self.network, "traversals", super().traversals)
         return pictures(columns, draw)
 
     def check(self, system: Any) -> None:
-        getattr(self.network, "check", super().check)(system)
+        _said(self.network, "check", super().check)(system)
 
 
 class _PlainDiscriminator(Discriminator):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
-        self.conditional = bool(getattr(network, "conditional", False))
-        self.translates = bool(getattr(network, "translates", False))
-        self.codes = getattr(network, "codes", None)
-        self.packing = int(getattr(network, "packing", 1))
-        self.mixes_samples = bool(getattr(network, "mixes_samples", False))
-        self.num_class_logits = getattr(network, "num_class_logits", None)
+        self.conditional = bool(_said(network, "conditional", False))
+        self.translates = bool(_said(network, "translates", False))
+        self.codes = _said(network, "codes", None)
+        self.packing = int(_said(network, "packing", 1))
+        self.mixes_samples = bool(_said(network, "mixes_samples", False))
+        self.num_class_logits = _said(network, "num_class_logits", None)
 
     @property
     def stages(self) -> Sequence[nn.Module]:
@@ -207,4 +209,4 @@ class _PlainDiscriminator(Discriminator):
         return self.network(x, labels)
 
     def check(self, system: Any) -> None:
-        getattr(self.network, "check", super().check)(system)
+        _said(self.network, "check", super().check)(system)

@@ -13,6 +13,7 @@ from adversaria.config.overrides import may_be_stored
 from adversaria.config.plain import Plain
 from adversaria.core.errors import UserError
 from adversaria.data.images.survey import Survey
+from adversaria.data.module import DataModule
 from adversaria.recipes.machine import Machine
 
 T = TypeVar("T")
@@ -146,10 +147,10 @@ def _places(auto: Auto, config: Plain) -> dict[str, list[str]]:
 
 
 def _survey(config: Plain, trust: Trust) -> Survey:
-    data = construct(config["data"], "data", trust)
-    if not hasattr(data, "survey"):
+    data: DataModule = construct(config["data"], "data", trust)
+    found = data.survey()
+    if found is None:
         raise UserError(f"auto chooses for images, and data={data.name} has none; add auto=none")
-    found: Survey = data.survey()
     return found
 
 

@@ -80,10 +80,10 @@ class StyleGAN2Auto:
         widest = 512 if machine.gpu else 256
         widest = picks.pick("channel_max", widest, "the widest layers" + ("" if machine.gpu else ", half on a CPU"))
         batch = picks.pick("batch", *_batch(size, survey, machine))
-        parts, why = _parts(size, base, widest, batch, machine)
-        parts = picks.pick("accumulate", parts, why)
+        microbatches, why = _microbatches(size, base, widest, batch, machine)
+        microbatches = picks.pick("accumulate", microbatches, why)
         total = batch * machine.devices
-        group = min(batch // parts, 4)
+        group = min(batch // microbatches, 4)
         picks.pick("minibatch_std_group", group, "4, or as many as go through the networks at once")
         picks.pick("mapping_layers", 2, "8 of them gain nothing on data of one kind (the reference's auto)")
         rate = 0.002 if size >= 1024 else 0.0025
@@ -141,17 +141,20 @@ def _batch(size: int, survey: Survey, machine: Machine) -> tuple[int, str]:
     return batch, f"4096 / {size} pixels{on}, at most 32, and 64 in all"
 
 
-def _parts(size: int, base: int, widest: int, batch: int, machine: Machine) -> tuple[int, str]:
-    """Into how many parts a batch is cut so that memory holds one: halves of halves."""
-    parts = 1
+def _microbatches(size: int, base: int, widest: int, batch: int, machine: Machine) -> tuple[int, str]:
+    """Into how many microbatches a batch is cut so that memory holds one: halves of halves."""
+    microbatches = 1
     while (
-        parts < batch
-        and batch % (2 * parts) == 0
-        and (_memory(size, base, widest, batch // parts) > _USED_SHARE * machine.memory)
+        microbatches < batch
+        and batch % (2 * microbatches) == 0
+        and (_memory(size, base, widest, batch // microbatches) > _USED_SHARE * machine.memory)
     ):
-        parts *= 2
-    needed = _memory(size, base, widest, batch // parts) / 2**30
-    return parts, f"{batch // parts} images at once take some {needed:.1f} GiB of {machine.memory / 2**30:.0f}"
+        microbatches *= 2
+    needed = _memory(size, base, widest, batch // microbatches) / 2**30
+    return (
+        microbatches,
+        f"{batch // microbatches} images at once take some {needed:.1f} GiB of {machine.memory / 2**30:.0f}",
+    )
 
 
 def _mirror(survey: Survey) -> tuple[bool, str]:

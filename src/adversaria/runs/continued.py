@@ -48,10 +48,11 @@ def continued(run: Run, given: Sequence[str]) -> Iterator[tuple[list[str], Path]
     lines = run.stored_overrides()
     _refuse_other_names(run, lines, stored)
     choices.refuse_foreign_places(stored, run.config, run.overrides, given)
-    said, again = _last(lines), _last(given)
+    now = _parsed(given)
+    said, again = _last(_parsed(lines)), _last(now)
     # what the run's overrides say already is in its config; of several choices the last one counts
     repeated = {key for key, value in again.items() if key in said and said[key] == value}
-    new = [line for line in given if (o := choices.parse(line)) is None or o.get_key_element() not in repeated]
+    new = [line for line, o in now if o is None or o.get_key_element() not in repeated]
     with tempfile.TemporaryDirectory(prefix="adversaria-") as folder:
         write_text(Path(folder) / "train.yaml", OmegaConf.to_yaml(OmegaConf.create(_primary(stored, new))))
         yield [_forced(line) for line in new], Path(folder)
@@ -59,14 +60,14 @@ def continued(run: Run, given: Sequence[str]) -> Iterator[tuple[list[str], Path]
 
 def all_overrides(run: Run, given: Sequence[str]) -> list[str]:
     """The overrides of a run and of its continuations, in their order; a choice that is made again counts last."""
-    given = [typed_today(line) for line in given]
-    again = {(o.get_key_element(), str(o.value())) for line in given if (o := choices.parse(line)) is not None}
+    now = _parsed(given)
+    again = {(o.get_key_element(), str(o.value())) for _, o in now if o}
     kept = [
         line
-        for line in map(typed_today, run.stored_overrides())
-        if (o := choices.parse(line)) is None or (o.get_key_element(), str(o.value())) not in again
+        for line, o in _parsed(run.stored_overrides())
+        if o is None or (o.get_key_element(), str(o.value())) not in again
     ]
-    return [*kept, *given]
+    return [*kept, *(line for line, _ in now)]
 
 
 def _refuse_other_names(run: Run, lines: Iterable[str], config: Plain) -> None:
@@ -136,9 +137,14 @@ def _make_room(config: Plain, override: Override | None) -> None:
                 node.pop(last, None)
 
 
-def _last(lines: Iterable[str]) -> Plain:
+def _parsed(lines: Iterable[str]) -> list[tuple[str, Override | None]]:
+    """The lines as they are written today, each with its override; None for what is none."""
+    return [(line, choices.parse(line)) for line in map(typed_today, lines)]
+
+
+def _last(parsed: Iterable[tuple[str, Override | None]]) -> Plain:
     """What is chosen for each key, in the spelling that tells changes, additions and deletions apart."""
-    return {o.get_key_element(): o.value() for line in lines if (o := choices.parse(typed_today(line))) is not None}
+    return {o.get_key_element(): o.value() for _, o in parsed if o is not None}
 
 
 def _forced(line: str) -> str:

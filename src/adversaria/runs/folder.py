@@ -8,7 +8,7 @@ import platform
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -37,7 +37,7 @@ MAY_CHANGE = (
 )
 #: what a start that was killed before it wrote its config may have left
 _BEFORE_CONFIG = (".lock", "overrides.txt", "environment.txt", "config.yaml")
-_FILES = (*_BEFORE_CONFIG, "metrics.csv", "result.json", "train.log")
+_FILES = (*_BEFORE_CONFIG, "detectors.json", "metrics.csv", "result.json", "train.log")
 _FOLDERS = ("checkpoints", "samples", "tensorboard", "rollbacks", "profile")
 
 
@@ -48,6 +48,7 @@ class Run:
         self.path = Path(path).expanduser()
         self.config, self.overrides = self.path / "config.yaml", self.path / "overrides.txt"
         self.result, self.samples = self.path / "result.json", self.path / "samples"
+        self.detectors = self.path / "detectors.json"
         self.last, self.best = self.path / "checkpoints" / "last.ckpt", self.path / "checkpoints" / "best.ckpt"
         self._made: list[Path] = []
 
@@ -199,6 +200,30 @@ class Run:
     def write_result(self, result: Plain) -> None:
         """Writes ``result.json``, whole or not at all; NaN becomes null."""
         write_json(self.result, result)
+
+    def unsuited_detectors(self) -> list[str]:
+        """The detectors that the run's system or modality has no use for, by their names in its config.
+
+        Raises:
+            UserError: ``detectors.json``, which says it, is damaged.
+        """
+        try:
+            said = read_json(self.detectors)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UserError(f"{shown(self.detectors)} cannot be read ({error.strerror}); remove it") from error
+        names = said.get("unsuited") if isinstance(said, dict) else None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UserError(f"{shown(self.detectors)} is damaged: it has no list of names under unsuited; remove it")
+        return [shown(name) for name in names]
+
+    def note_unsuited_detectors(self, names: Sequence[str]) -> None:
+        """Writes ``detectors.json`` for `unsuited_detectors`; without ``names`` there is none."""
+        if names:
+            write_json(self.detectors, {"unsuited": list(names)})
+        else:
+            self.detectors.unlink(missing_ok=True)
 
     def check_same(self, config: Plain) -> None:
         """Compares with the config that the run was started with.

@@ -25,13 +25,20 @@ class Draw:
         network: ``network(z, labels)``; must be in eval mode for the promise above to hold.
         device: of the network.
         inputs: what it is called with, by number.
+        condition: what its conditions look like; None: it is called with labels or with latents alone.
         encoder: gives the posterior of a sample's latent, on the same device and in eval mode; None: there is none.
     """
 
     def __init__(
-        self, network: nn.Module, device: torch.device, inputs: Inputs, encoder: nn.Module | None = None
+        self,
+        network: nn.Module,
+        device: torch.device,
+        inputs: Inputs,
+        condition: DataSpec | None = None,
+        encoder: nn.Module | None = None,
     ) -> None:
-        self.network, self.device, self.inputs, self.encoder = network, device, inputs, encoder
+        self.network, self.device, self.inputs = network, device, inputs
+        self.condition, self.encoder = condition, encoder
         self._dtype = _dtype_of(network)
 
     @torch.no_grad()

@@ -6,7 +6,8 @@ data, callbacks, loggers and metrics in it are not even looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -23,11 +24,11 @@ from adversaria.core.types import DataSpec, Reparametrisation
 from adversaria.nn.layers.spectral_norm import iterate_together
 from adversaria.nn.prior import Prior
 from adversaria.systems.pairing import Pairing
-from adversaria.systems.parts import PARTS, Parts
+from adversaria.systems.parts import parts_name
 
-#: where `PARTS` may stand in place of a system
+#: where the parts of a system may stand in its place
 _STORED = Place(
-    (Kind("a system", "adversaria.systems.parts.Parts", ("adversaria.systems.parts",)),), PLACES["model"].parts
+    (Kind("a system", "adversaria.systems.parts.Parts", ("adversaria.systems.parts",)),), PLACES["model"].injected
 )
 #: bytes of buffers that a network computes by itself and no checkpoint holds, such as the taps of a filter
 _LARGEST_OWN_BUFFERS = 64 * 2**20
@@ -113,18 +114,21 @@ def check_objective(config: Plain, packages: Sequence[str]) -> None:
             "version's, or damaged"
         )
     trust, model = Trust(packages, EVERYTHING), _node(config, "model")
-    if (parts := _parts(model)) is None:
+    if (parts := _parts(model, trust)) is None:
         check(model, "model", trust)
     else:
         check({**model, "_target_": f"{parts.__module__}.{parts.__qualname__}"}, "model", trust, _STORED)
-    for group in ("loss", "penalty", "augment"):
+    for group in ("loss", "regulariser", "augment"):
         check(_node(config, group), group, trust)
 
 
-def _parts(model: Plain) -> type[Parts] | None:
-    """What stands for the system of ``model`` and imports no Lightning; None for a system of a user's own."""
-    name = model.get("_target_")
-    return PARTS.get(name) if isinstance(name, str) else None
+def _parts(model: Plain, trust: Trust) -> Callable[..., Any] | None:
+    """What stands for the system of ``model`` and imports no Lightning; None where the system stands there itself."""
+    if (name := parts_name(model.get("_target_"))) is None:
+        return None
+    with contextlib.suppress(UserError):  # there is none, and the system's own name will be judged
+        return trust.find(name, "model", _STORED.kinds)
+    return None
 
 
 class _Unfilled(TorchFunctionMode):
@@ -141,7 +145,7 @@ class _Unfilled(TorchFunctionMode):
 
 def _system(model: Plain, trust: Trust) -> Any:
     """What says under which keys of ``model`` the networks stand that a checkpoint is loaded for."""
-    return _parts(model) or trust.find(model.get("_target_"), "model", PLACES["model"].kinds)
+    return _parts(model, trust) or trust.find(model.get("_target_"), "model", PLACES["model"].kinds)
 
 
 def _made_now(node: Any, **arguments: Any) -> Any:
@@ -174,18 +178,19 @@ def _network(config: Plain, node: Any, name: str, spec: DataSpec, trust: Trust) 
     network: nn.Module = construct(node, f"model.{name}", trust, spec=spec)
     if not isinstance(network, nn.Module):
         raise UserError(f"model.{name} of the checkpoint's config is no network; the file is damaged")
-    penalties = _node(config, "penalty")
-    for key, node in penalties.items():
-        if isinstance(node, dict) and _reparametrises(trust, node, f"penalty.{key}"):
-            part = construct({key: node}, "penalty", trust, spec=spec)[key]
+    regularisers = _node(config, "regulariser")
+    for key, node in regularisers.items():
+        if isinstance(node, dict) and _reparametrises(trust, node, f"regulariser.{key}"):
+            part = construct({key: node}, "regulariser", trust, spec=spec)[key]
             if part.applies_to == name:
                 part.reparametrise(network)
     return network
 
 
 def _reparametrises(trust: Trust, node: Plain, path: str) -> bool:
-    """Whether a node of ``penalty`` changes how weights are computed; what only trains a network is passed over."""
-    target = trust.find(node.get("_target_"), path, PLACES["penalty"].kinds)
+    """Whether a node of ``regulariser`` changes how weights are computed; what only trains a network is passed over."""
+    target = trust.find(node.get("_target_"), path, PLACES["regulariser"].kinds)
+    # of a user's own class, which derives from nothing of ours
     return all(hasattr(target, name) for name in vars(Reparametrisation) if not name.startswith("_"))
 
 

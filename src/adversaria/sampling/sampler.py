@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from adversaria.nn.network import as_generator
 from adversaria.runs.checkpoints import read_checkpoint
 from adversaria.sampling.draw import Draw, traverse
 from adversaria.sampling.restore import restore_sampler
+from adversaria.sampling.tiles import tiled
 from adversaria.systems.parts import DrawsInputs
 
 __all__ = ["Sampler", "load", "read_checkpoint"]
@@ -37,6 +38,20 @@ __all__ = ["Sampler", "load", "read_checkpoint"]
 _LARGEST_BLOCK = 2**26
 #: numbers or names of classes
 Labels = int | str | Sequence[int | str] | None
+
+
+class Edit(NamedTuple):
+    """A picture that was edited; all uint8 on the CPU.
+
+    Attributes:
+        given: what the network saw, as an image ``[C', H, W]``.
+        made: its edit, ``[C, H, W]``.
+        answer: the picture before it was spoiled, ``[C, H, W]``; None where nothing was.
+    """
+
+    given: Tensor
+    made: Tensor
+    answer: Tensor | None
 
 
 class Sampler(DrawsInputs):
@@ -159,6 +174,60 @@ class Sampler(DrawsInputs):
             )
         return torch.cat([function(part).float().cpu() for part in samples.split(self.block_size(batch_size))])
 
+    @property
+    def edited_channels(self) -> int:
+        """Of the pictures that `edit` takes.
+
+        Raises:
+            UserError: the model edits nothing.
+        """
+        if self.condition is None:
+            raise UserError("this model draws samples and edits no pictures; leave images and degrade out")
+        return self.condition.shape[0] if self.pairing is None else self.spec.shape[0]
+
+    def edit(self, picture: Tensor, known: Tensor | None = None, *, degrade: bool = False, seed: int = 0) -> Edit:
+        """Edits a picture of any size, in tiles of the size that the network was trained with (see `tiled`).
+
+        Args:
+            picture: uint8 ``[C, H, W]`` with `edited_channels`.
+            known: bool ``[1, H, W]``, where the picture says something; None: everywhere.
+            degrade: spoils the picture first, as in training.
+            seed: of what is random in that, and of the latents.
+
+        Raises:
+            UserError: the model edits nothing, takes other pictures, cannot spoil them, or sees nothing to do.
+        """
+        channels, condition = self.edited_channels, self.condition
+        assert condition is not None
+        if picture.dtype != torch.uint8 or picture.dim() != 3 or picture.shape[0] != channels:
+            raise UserError(
+                f"this model edits pictures uint8 [{channels}, H, W], and one of shape {list(picture.shape)} was given"
+            )
+        answer = None
+        if self.pairing is None:
+            if degrade:
+                raise UserError(
+                    "degrade=true spoils pictures as in training, and this model has learned from pairs; leave it out"
+                )
+            y = condition.modality.decode(picture[None])
+        else:
+            if degrade:  # whole pixels of what is given
+                sides = (side - side % self.pairing.enlarges for side in picture.shape[1:])
+                picture = answer = picture[:, *map(slice, sides)]
+            x = self.spec.modality.decode(picture[None])
+            where = None if known is None else known[None]
+            y = self.pairing(x, torch.Generator().manual_seed(seed)) if degrade else self.pairing.given(x, where)
+        z = self.prior.draw(1, torch.Generator().manual_seed(seed))
+        draw = self.draw(seed=seed, given=y)
+        made = tiled(
+            lambda tiles: draw.samples_of(z.expand(len(tiles), -1), tiles),
+            y[0],
+            condition.shape[1:],  # type: ignore[arg-type]
+        )
+        given = condition.modality.as_image(condition.modality.encode(y))
+        assert given is not None
+        return Edit(given[0], self.spec.modality.encode(made[None].float().cpu())[0], answer)
+
     def interpolate(
         self,
         rows: int,
@@ -230,7 +299,7 @@ class Sampler(DrawsInputs):
     ) -> Draw:
         """The stream of samples that `sample` takes the first ``count`` of."""
         inputs = self.inputs(given=given, seed=seed, labels=self.labels(labels), truncation=truncation)
-        return Draw(self.network, self.device, inputs, self.encoder)
+        return Draw(self.network, self.device, inputs, self.condition, self.encoder)
 
     def block_size(self, batch_size: int) -> int:
         """How many samples to draw at a time: ``batch_size``, or fewer of samples so large that a batch has no room."""
@@ -240,7 +309,7 @@ class Sampler(DrawsInputs):
         """The classes to take in turn, as numbers; None for an unconditional model.
 
         Args:
-            labels: numbers of classes, or their names as text (``"7"`` is the class that is named so).
+            labels: numbers of classes, or their names as text (``"7"`` is the class with that name).
 
         Raises:
             UserError: labels of an unconditional model, or of no class of this one.

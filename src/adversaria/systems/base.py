@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +20,7 @@ from torch.optim import Optimizer
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import Progress
 from adversaria.core.seeding import seed_step
-from adversaria.core.types import Batch, DataSpec
+from adversaria.core.types import Batch, DataSpec, FailureDetector
 from adversaria.objectives.game import Game
 from adversaria.systems.optim import Optim
 from adversaria.systems.parts import DrawsInputs
@@ -88,7 +89,7 @@ def all_finite(module: nn.Module) -> bool:
     return not tensors or bool(torch.isfinite(torch.stack(torch._foreach_norm(tensors)).sum()))
 
 
-class SteppedModule(Shortcuts, DrawsInputs):
+class SteppedModule(Shortcuts, DrawsInputs, ABC):
     """The base of every system: one `training_step` is one generator update.
 
     A system sets ``prior``, what its sampler's latents are drawn from, in its ``__init__``: `Prior.of` its generator.
@@ -182,6 +183,15 @@ class SteppedModule(Shortcuts, DrawsInputs):
         """What D plays against G, for what is measured of D and its loss; None: a system without D."""
         return None
 
+    def suits(self, detector: FailureDetector) -> bool:
+        """Whether what ``detector`` looks for is a failure of this system; everything is unless a system says so.
+
+        Detectors of networks that it does not have are left out without being asked about. A system of pairs, whose G
+        has little to vary once the condition is given: ``return "diversity/spread" not in detector.needs``. A system of
+        your own may ask for the class: ``return not isinstance(detector, GeneratorCollapse)``.
+        """
+        return True
+
     def replace_forward(self, name: str, forward: Callable[..., Any]) -> None:
         """Has the training step call ``forward``, which computes the same, where it called ``forwards[name]``."""
         self.forwards[name] = forward
@@ -252,6 +262,15 @@ class SteppedModule(Shortcuts, DrawsInputs):
         if not self.conditional:
             return None
         return y if self.pairing is None else self.pairing(x, generator)
+
+    @abstractmethod
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """One generator update, between `begin_step` and `end_step`.
+
+        Args:
+            batch: ``batches_per_step`` times ``data.batch_size`` reals, as they are stored.
+            batch_idx: Lightning's, which says nothing here.
+        """
 
     def begin_step(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Seeds, sets the learning rates, and gives the reals ``[n, *shape]`` float and what the data has beside them:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 
 from adversaria.config.admission import PLACES, Trust
+from adversaria.config.aliases import RENAMED
 from adversaria.config.blame import largest_sizes
 from adversaria.config.build import as_trust, construct
 from adversaria.config.plain import Plain, flatten
@@ -31,23 +32,31 @@ def build_system(config: Plain, spec: DataSpec, trust: Sequence[str] | Trust = (
     """
     target = as_trust(trust).find(config["model"].get("_target_", ""), "model", PLACES["model"].kinds)
     parameters, _ = signature(target)
+    _refuse_old_arguments(target, parameters)
     model = dict(config["model"])
-    parts: dict[str, Any] = {"seed": config["seed"]}
+    injected: dict[str, Any] = {"seed": config["seed"]}
     if "pairing" in parameters and model.get("pairing"):
         # Networks must know what they are given, so that it is made before them.
-        parts["pairing"] = pairing = construct(model.pop("pairing"), "model.pairing", trust)
+        injected["pairing"] = pairing = construct(model.pop("pairing"), "model.pairing", trust)
         spec = pairing.paired(spec)
-    parts["spec"] = spec
-    for name in ("loss", "penalty", "augment", "optim"):
+    injected["spec"] = spec
+    for name in ("loss", "regulariser", "augment", "optim"):
         if name not in parameters and config.get(name):
             raise UserError(f"{target.__name__} takes no {name}; leave out {name}=...")
-        if config.get(name) or name == "penalty":
-            parts[name] = construct(config.get(name) or {}, name, trust, spec=spec)
+        if config.get(name) or name == "regulariser":
+            injected[name] = construct(config.get(name) or {}, name, trust, spec=spec)
     _refuse_beyond_memory(config, target, spec, trust)
-    system: SteppedModule = construct(model, "model", trust, **parts)
+    system: SteppedModule = construct(model, "model", trust, **injected)
     for network in system.networks.values():
         iterate_together(network)
     return system
+
+
+def _refuse_old_arguments(target: Callable[..., Any], parameters: Collection[str]) -> None:
+    """Raises UserError if a system of a user's own takes a group by the name that it had in an earlier version."""
+    for old, new in RENAMED.items():
+        if old in parameters and new not in parameters:
+            raise UserError(f"{target.__name__} takes {old}, which is called {new} now; rename the argument")
 
 
 def _refuse_beyond_memory(config: Plain, system: Any, spec: DataSpec, trust: Sequence[str] | Trust) -> None:

@@ -46,7 +46,7 @@ class GAN(SteppedModule):
         generator: maps ``z [N, latent_dim]`` and labels ``[N]`` to samples ``[N, *spec.shape]``.
         discriminator: maps samples to `DiscriminatorOutput`.
         loss: the adversarial loss of D and of G.
-        penalty: terms, constraints and reparametrisations by name.
+        regulariser: terms, constraints and reparametrisations by name.
         augment: differentiable, applied to everything that D sees (see `adversaria.objectives.augment.Augmentation`).
         optim: optimizers, schedule and how often D steps.
         seed: of the run.
@@ -68,7 +68,7 @@ class GAN(SteppedModule):
         generator: nn.Module,
         discriminator: nn.Module,
         loss: AdversarialLoss,
-        penalty: Mapping[str, Term | Constraint | Reparametrisation],
+        regulariser: Mapping[str, Term | Constraint | Reparametrisation],
         augment: nn.Module,
         optim: Optim,
         seed: Seed,
@@ -80,8 +80,8 @@ class GAN(SteppedModule):
         self.prior = Prior.of(generator, latent)
         self.forwards = {"generator": generator, "discriminator": discriminator}
         self.loss = loss
-        self.terms = {name: part for name, part in penalty.items() if isinstance(part, Term)}
-        self.constraints = [part for part in penalty.values() if isinstance(part, Constraint)]
+        self.terms = {name: part for name, part in regulariser.items() if isinstance(part, Term)}
+        self.constraints = [part for part in regulariser.values() if isinstance(part, Constraint)]
         # Those with state are saved and restored with the networks.
         self.stateful_terms = nn.ModuleDict({n: t for n, t in self.terms.items() if isinstance(t, nn.Module)})
         #: what terms of a longer interval were when they were last due: those steps are seldom the logged ones
@@ -110,7 +110,7 @@ class GAN(SteppedModule):
                 f"optim.generator_batch={optim.generator_batch} cannot go with a relativistic loss, which compares "
                 "reals and fakes in the G step; set it to null"
             )
-        for part in penalty.values():
+        for part in regulariser.values():
             if isinstance(part, Reparametrisation):
                 part.reparametrise(self.get_submodule(part.applies_to))
         # With BatchNorm the reals' and fakes' statistics would mix; without it one pass costs less than two.
@@ -124,7 +124,7 @@ class GAN(SteppedModule):
             follows.observe,
             follows.values,
         )
-        for any_part in (generator, discriminator, augment, *penalty.values()):
+        for any_part in (generator, discriminator, augment, *regulariser.values()):
             if check := getattr(any_part, "check", None):  # a part of a user's own need not have one
                 check(self)
 
@@ -222,7 +222,6 @@ class GAN(SteppedModule):
             return
         log_due, self.log_due = self.log_due, False
         values: dict[str, Tensor] = {}
-        # a term of a user's own need not say it
         # a term of a user's own need not say so
         outputs = any(getattr(term, "uses_outputs", True) for term in lazy.values())
         for part in step.microbatches(self.optim.accumulate):

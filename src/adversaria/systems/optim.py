@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -127,10 +128,10 @@ class Optim:
                 raise UserError(f"optim.{name}={value} must be above 0")
         for factory in (self.generator, self.discriminator, self.encoder):
             if factory is not None:  # settings are refused now, not when the run has a folder
-                trial = make_optimizer(factory, [nn.Parameter(torch.zeros(1))], scaled_gradients=False)
-                if self.beta2 is not None and "betas" not in trial.defaults:
+                made = make_optimizer(factory, [nn.Parameter(torch.zeros(1))], scaled_gradients=False)
+                if self.beta2 is not None and "betas" not in made.defaults:
                     raise UserError(
-                        f"optim.beta2 changes a setting of Adam, and {type(trial).__name__} has none; set it to null"
+                        f"optim.beta2 changes a setting of Adam, and {type(made).__name__} has none; set it to null"
                     )
 
     def set_rates(self, optimizers: list[Optimizer], progress: Progress, rollback_factor: float = 1.0) -> None:
@@ -155,7 +156,7 @@ class LazyAdam(torch.optim.Adam):
     Args:
         params: see `torch.optim.Adam`.
         lr, betas: before the correction.
-        interval: k, as in the penalty's ``interval``; 1 or more.
+        interval: k, as in a term's ``interval``; 1 or more.
         keywords: what `torch.optim.Adam` takes besides.
     """
 
@@ -179,7 +180,7 @@ def make_optimizer(factory: OptimizerFactory, parameters: Any, *, scaled_gradien
     Under a gradient scaler (fp16) a fused optimizer divides the gradients itself, after they were clipped and their
     norms were read; the plain form leaves that to the scaler.
     """
-    keywords = getattr(factory, "keywords", {})  # a class, unlike a partial call of one, has none
+    keywords = factory.keywords if isinstance(factory, functools.partial) else {}
     overrides: dict[str, Any] = {"fused": False} if scaled_gradients and "fused" in keywords else {}
     if "betas" in keywords:  # PyTorch takes no whole numbers, and betas=[0,0.9] is how people write it
         overrides["betas"] = tuple(float(beta) for beta in keywords["betas"])

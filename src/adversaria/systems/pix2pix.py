@@ -28,8 +28,8 @@ class Pix2Pix(GAN):
         spec: of the data, with its condition.
         generator: maps ``z [N, latent_dim]`` and conditions ``[N, *spec.condition.shape]`` to ``[N, *spec.shape]``.
         discriminator: maps samples and their conditions to `adversaria.core.types.DiscriminatorOutput`.
-        loss, penalty, augment, optim, seed, latent: as of `adversaria.systems.gan.GAN`; an augmentation may move and
-            erase, which happens to a sample and its condition alike.
+        loss, regulariser, augment, optim, seed, latent: as of `adversaria.systems.gan.GAN`; an augmentation may move
+            and erase, which happens to a sample and its condition alike.
         pairing: makes the conditions of the samples inside of the step; None: the data has them.
 
     Raises:
@@ -46,7 +46,7 @@ class Pix2Pix(GAN):
         generator: nn.Module,
         discriminator: nn.Module,
         loss: AdversarialLoss,
-        penalty: Mapping[str, Term | Constraint | Reparametrisation],
+        regulariser: Mapping[str, Term | Constraint | Reparametrisation],
         augment: nn.Module,
         optim: Optim,
         seed: Seed,
@@ -63,7 +63,7 @@ class Pix2Pix(GAN):
             generator=generator,
             discriminator=discriminator,
             loss=loss,
-            penalty=penalty,
+            regulariser=regulariser,
             augment=augment,
             optim=optim,
             seed=seed,

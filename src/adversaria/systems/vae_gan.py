@@ -35,7 +35,7 @@ class VAEGAN(GAN):
         discriminator: has at least ``stage`` stages (`adversaria.nn.network.Discriminator.stages`).
         encoder: called with ``spec`` and ``latent_dim``, gives a module that maps samples to the posterior's mean and
             log-variance, each ``[N, latent_dim]``.
-        loss, penalty, augment, seed: as of `adversaria.systems.gan.GAN`; features are those of samples without
+        loss, regulariser, augment, seed: as of `adversaria.systems.gan.GAN`; features are those of samples without
             augmentation.
         optim: has optimizers for decoder (``generator``), encoder and discriminator.
         stage: l, the stage of D whose features are compared; 1 is the one nearest the sample.
@@ -58,7 +58,7 @@ class VAEGAN(GAN):
         discriminator: nn.Module,
         encoder: Callable[..., nn.Module],
         loss: AdversarialLoss,
-        penalty: Mapping[str, Term | Constraint | Reparametrisation],
+        regulariser: Mapping[str, Term | Constraint | Reparametrisation],
         augment: nn.Module,
         optim: Optim,
         seed: Seed,
@@ -72,7 +72,7 @@ class VAEGAN(GAN):
             generator=generator,
             discriminator=discriminator,
             loss=loss,
-            penalty=penalty,
+            regulariser=regulariser,
             augment=augment,
             optim=optim,
             seed=seed,

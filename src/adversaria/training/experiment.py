@@ -21,14 +21,14 @@ from adversaria.config.admission import Trust
 from adversaria.config.blame import no_room, starting, told
 from adversaria.config.build import check, construct
 from adversaria.config.fields import check_train_config
-from adversaria.config.plain import Plain
+from adversaria.config.plain import Plain, without_trust
 from adversaria.core.errors import DiskFull, Diverged, Stopped, Unhealthy, UserError
 from adversaria.core.seeding import seed_step
 from adversaria.core.text import shown
 from adversaria.data.module import DataModule
 from adversaria.evaluation import cost
 from adversaria.evaluation.protocol import Metrics
-from adversaria.health import Finding
+from adversaria.health import Finding, unsuited
 from adversaria.runs.checkpoints import read_checkpoint
 from adversaria.runs.folder import Run
 from adversaria.systems.base import SteppedModule
@@ -89,7 +89,7 @@ def _build(config: Plain, data: DataModule | None, trust: Trust) -> Experiment:
     if config["channels_last"]:
         system.to(memory_format=torch.channels_last)
     metrics = construct(config["metrics"] or {}, "metrics", trust, spec=data.spec)
-    stored = {key: value for key, value in config.items() if key != "trust"}
+    stored = without_trust(config)
     callbacks = construct(config["callbacks"], "callbacks", trust, metrics=metrics, config=stored, trust=trust)
     return Experiment(config, trust, data, system, metrics, list(callbacks.values()))
 
@@ -113,6 +113,8 @@ def train(experiment: Experiment, run: Run) -> Plain:
                 for metrics in experiment.metrics.values():
                     metrics.prepare(experiment.data, device)
                 cost.reset_peak_memory(device)
+            if trainer.is_global_zero and (health := callback_of(trainer, Health)) is not None:
+                run.note_unsuited_detectors(unsuited(health.detectors, experiment.system))
             if (checkpoint := callback_of(trainer, Checkpoint)) is not None:
                 checkpoint.stop_on(signals, deadline)
             # Lightning converts weights after it has restored them, which rounds a float64 checkpoint's to float32.
@@ -209,13 +211,13 @@ def what_is_saved(run: Run) -> str:
 def make_trainer(experiment: Experiment, run: Run, resume_step: int) -> Trainer:
     """Lightning's Trainer with our callbacks, loggers, precision, compilation and atomic checkpoints."""
     config, trust = experiment.config, experiment.trust
-    parts = {"run_dir": str(run.path), "save_dir": str(run.path), "resume_step": resume_step}
+    injected = {"run_dir": str(run.path), "save_dir": str(run.path), "resume_step": resume_step}
     evaluation = next((c for c in experiment.callbacks if isinstance(c, Evaluation)), None)
     evaluates = evaluation is not None and bool(evaluation.metrics)
     make = functools.partial(
         construct,
         callbacks=[Compilation(config["compile"]), *in_order(experiment.callbacks)],
-        logger=list(construct(config["logger"], "logger", trust, **parts).values()) or False,
+        logger=list(construct(config["logger"], "logger", trust, **injected).values()) or False,
         default_root_dir=str(run.path),
         max_epochs=-1,
         check_val_every_n_epoch=None,

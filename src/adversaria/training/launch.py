@@ -49,7 +49,7 @@ class Launch:
 def launch() -> Launch | None:
     """By whom the processes of this run were started; None if this one is alone, or will start the others itself.
 
-    torchrun inside a job of Slurm counts as torchrun. An interactive shell of Slurm, whose job is named so, does not
+    torchrun inside a job of Slurm counts as torchrun. An interactive shell of Slurm, whose job has that name, does not
     start processes. Sources: torchrun's and srun's manuals, "Environment Variables" and "Output Environment Variables".
     """
     environment = os.environ

@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import shutil
 
-import torch.distributed as dist
 from lightning import Trainer
 
 from adversaria.core.files import replacing, subfolder
+from adversaria.core.ranks import wait_for_all_ranks
 from adversaria.health import Finding
 from adversaria.runs.checkpoints import read_checkpoint
 from adversaria.runs.folder import Run
@@ -62,8 +62,7 @@ def roll_back(trainer: Trainer, run: Run, failure: Finding) -> bool:
             guard.rate_factor,
             guard.penalty_factor,
         )
-    if dist.is_available() and dist.is_initialized():
-        dist.barrier()
+    wait_for_all_ranks()
     return True
 
 

@@ -37,16 +37,16 @@ def test_a_reader_that_knows_nothing_is_surprised_by_the_entropy():
     codes = CODES.draw(50_000, torch.Generator().manual_seed(0), CPU)
     # ln 3 + ln 4 of the categories, and half the variance 1/3 of each continuous code
     expected = math.log(12) + 2 * 0.5 / 3
-    assert CODES.surprise(torch.zeros_like(codes), codes).item() == pytest.approx(expected, abs=0.01)
-    without = CODES.surprise(torch.zeros_like(codes), codes, continuous_weight=0.0)
+    assert CODES.nll(torch.zeros_like(codes), codes).item() == pytest.approx(expected, abs=0.01)
+    without = CODES.nll(torch.zeros_like(codes), codes, continuous_weight=0.0)
     assert without.item() == pytest.approx(math.log(12), abs=1e-5)
 
 
 def test_a_reader_that_knows_all_is_not_surprised():
     codes = CODES.draw(100, torch.Generator().manual_seed(0), CPU)
     perfect = torch.cat([100 * codes[:, :7], codes[:, 7:]], dim=1)
-    assert CODES.surprise(perfect, codes).item() == pytest.approx(0, abs=1e-6)
-    assert CODES.surprise(perfect.bfloat16(), codes).dtype == torch.float32
+    assert CODES.nll(perfect, codes).item() == pytest.approx(0, abs=1e-6)
+    assert CODES.nll(perfect.bfloat16(), codes).dtype == torch.float32
 
 
 def test_surprise_is_the_likelihood_of_torchs_distributions():
@@ -57,7 +57,7 @@ def test_surprise_is_the_likelihood_of_torchs_distributions():
     likelihood += torch.distributions.Categorical(logits=predicted[:, 3:7]).log_prob(four.argmax(1))
     normal = torch.distributions.Normal(predicted[:, 7:], 1.0)
     likelihood += (normal.log_prob(continuous) + 0.5 * math.log(2 * math.pi)).sum(1)
-    torch.testing.assert_close(CODES.surprise(predicted, codes), -likelihood.mean())
+    torch.testing.assert_close(CODES.nll(predicted, codes), -likelihood.mean())
 
 
 @pytest.mark.parametrize(("categorical", "continuous"), [((), 0), ((1,), 2), ((10,), -1)])

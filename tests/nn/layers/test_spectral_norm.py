@@ -182,7 +182,7 @@ class TestTogether:
         x = torch.randn(2, 5)
         for _ in range(2):
             assert torch.equal(network(x), other(x))
-        assert other.spare.parametrizations.weight[0].prepared is None
+        assert other.spare.parametrizations.weight[0].ahead is None
 
     def test_vectors_are_stored_in_one_order_for_all_layouts(self, inputs):
         standard = iterate_together(self.Net())

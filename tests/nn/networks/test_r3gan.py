@@ -180,8 +180,8 @@ def test_the_published_recipe(make_config):
 
     config = make_config("experiment=r3gan_cifar10")
     ramps = {
-        "gamma of R1": config["penalty"]["r1"]["weight"],
-        "gamma of R2": config["penalty"]["r2"]["weight"],
+        "gamma of R1": config["regulariser"]["r1"]["weight"],
+        "gamma of R2": config["regulariser"]["r2"]["weight"],
         "beta2": config["optim"]["beta2"],
         "p": config["augment"]["p"],
         "half-life": config["callbacks"]["ema"]["half_life"],
@@ -210,6 +210,10 @@ def test_the_published_recipe(make_config):
 @pytest.mark.parametrize("choice", ["model=r3gan", "experiment=r3gan_small"])
 def test_the_ramps_of_other_runs_last_as_long_as_they_do(make_config, choice):
     config = make_config(choice)
-    for ramp in (config["penalty"]["r1"]["weight"], config["penalty"]["r2"]["weight"], config["optim"]["beta2"]):
+    for ramp in (
+        config["regulariser"]["r1"]["weight"],
+        config["regulariser"]["r2"]["weight"],
+        config["optim"]["beta2"],
+    ):
         assert (ramp["images"], ramp["share"]) == (None, 1.0)
     assert config["optim"]["schedule"]["images"] is None

@@ -28,5 +28,5 @@ def test_is_a_constraint_of_the_discriminator():
 
 @pytest.mark.parametrize("limit", [0.0, -0.1])
 def test_a_limit_that_leaves_nothing_is_refused(limit):
-    with pytest.raises(UserError, match=r"penalty\.weight_clipping\.limit"):
+    with pytest.raises(UserError, match=r"regulariser\.weight_clipping\.limit"):
         WeightClipping(limit=limit)

@@ -56,12 +56,12 @@ def test_layers_that_are_normalised_already_stay():
 
 
 def test_a_network_without_such_layers_is_refused():
-    with pytest.raises(UserError, match=r"penalty\.spectral_norm finds no layer"):
+    with pytest.raises(UserError, match=r"regulariser\.spectral_norm finds no layer"):
         SpectralNorm().reparametrise(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4)))
 
 
 def test_no_iterations_are_refused():
-    with pytest.raises(UserError, match=r"penalty\.spectral_norm\.n_power_iterations=0"):
+    with pytest.raises(UserError, match=r"regulariser\.spectral_norm\.n_power_iterations=0"):
         SpectralNorm(n_power_iterations=0)
 
 

@@ -66,5 +66,5 @@ def test_a_discriminator_that_does_not_guess_is_refused():
 
 @pytest.mark.parametrize(("field", "value"), [("weight", -1.0), ("weight", math.nan), ("interval", 0)])
 def test_values_out_of_range_are_refused(field, value):
-    with pytest.raises(UserError, match=rf"penalty\.auxiliary_classifier_g\.{field}={value}"):
+    with pytest.raises(UserError, match=rf"regulariser\.auxiliary_classifier_g\.{field}={value}"):
         AuxiliaryClassifier(applies_to="generator", **{field: value})

@@ -124,12 +124,12 @@ def test_half_precision_logits_give_a_float32_term():
 
 @pytest.mark.parametrize(("field", "value"), [("weight", -1.0), ("fakes", -0.5), ("interval", 0)])
 def test_values_out_of_range_are_refused(field, value):
-    with pytest.raises(UserError, match=rf"penalty\.consistency\.{field}={value}"):
+    with pytest.raises(UserError, match=rf"regulariser\.consistency\.{field}={value}"):
         Consistency(**{field: value})
 
 
 def test_points_are_refused():
     points = SimpleNamespace(spec=DataSpec((2,), None, Points()))
-    with pytest.raises(UserError, match="penalty=none"):
+    with pytest.raises(UserError, match="regulariser=none"):
         Consistency().check(points)
     Consistency().check(SimpleNamespace(spec=SPEC))

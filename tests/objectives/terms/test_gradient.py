@@ -244,7 +244,7 @@ def test_fakes_get_no_gradient(term):
     ("field", "value"), [("weight", -1.0), ("weight", math.nan), ("interval", 0), ("interval", -3)]
 )
 def test_values_out_of_range_are_refused(kind, field, value):
-    with pytest.raises(UserError, match=rf"penalty\.\w+\.{field}={value}"):
+    with pytest.raises(UserError, match=rf"regulariser\.\w+\.{field}={value}"):
         kind(**{field: value})
 
 

@@ -102,5 +102,5 @@ def test_half_precision_logits_give_a_float32_term():
     ("field", "value"), [("weight", -1.0), ("interval", 0), ("decay", 1.0), ("decay", -0.1), ("start", -1)]
 )
 def test_values_out_of_range_are_refused(field, value):
-    with pytest.raises(UserError, match=rf"penalty\.lecam\.{field}={value}"):
+    with pytest.raises(UserError, match=rf"regulariser\.lecam\.{field}={value}"):
         LeCam(**{field: value})

@@ -128,7 +128,7 @@ def test_one_sample_is_enough():
 
 def test_a_generator_without_mapping_and_synthesis_is_refused():
     PathLength().check(SimpleNamespace(generator=Linear()))
-    with pytest.raises(UserError, match=r"penalty\.path_length needs a generator .* Identity has none"):
+    with pytest.raises(UserError, match=r"regulariser\.path_length needs a generator .* Identity has none"):
         PathLength().check(SimpleNamespace(generator=nn.Identity()))
 
 
@@ -137,5 +137,5 @@ def test_a_generator_without_mapping_and_synthesis_is_refused():
 )
 def test_numbers_out_of_range_are_refused(arguments):
     [name] = arguments
-    with pytest.raises(UserError, match=rf"penalty\.path_length\.{name}="):
+    with pytest.raises(UserError, match=rf"regulariser\.path_length\.{name}="):
         PathLength(**arguments)

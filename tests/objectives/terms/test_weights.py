@@ -90,5 +90,5 @@ def test_autocast_changes_nothing(kind):
 @pytest.mark.parametrize("kind", TERMS)
 @pytest.mark.parametrize(("field", "value"), [("weight", -1.0), ("weight", math.nan), ("interval", 0)])
 def test_values_out_of_range_are_refused(kind, field, value):
-    with pytest.raises(UserError, match=rf"penalty\.\w+\.{field}={value}"):
+    with pytest.raises(UserError, match=rf"regulariser\.\w+\.{field}={value}"):
         kind(**{field: value})

@@ -10,7 +10,7 @@ import pytest
 
 from adversaria.core.errors import UserError
 from adversaria.reporting.compare import find_runs, make_sections, read_runs, tables, words
-from adversaria.reporting.compare.names import group_choices, name_parts
+from adversaria.reporting.compare.names import group_choices, name_settings
 from adversaria.reporting.compare.sections import Section
 
 MakeRun = Callable[..., Path]
@@ -162,14 +162,14 @@ def test_names_hold_what_differs_and_no_more() -> None:
     dcgan = {"model._target_": "a.GAN", "model.generator._target_": "a.DCGAN", "model.generator.width": 64, "lr": 1e-3}
     sndcgan = {**dcgan, "model.generator._target_": "a.SNDCGAN", "model.generator.width": 32}
     faster = {**dcgan, "lr": 2e-3}
-    named = name_parts([dcgan, sndcgan, faster], [["model=dcgan"], ["model=sndcgan"], ["model=dcgan", "lr=2e-3"]])
+    named = name_settings([dcgan, sndcgan, faster], [["model=dcgan"], ["model=sndcgan"], ["model=dcgan", "lr=2e-3"]])
     assert named == [
         {"model": "dcgan", "lr": "0.001"},
         {"model": "sndcgan", "lr": "0.001"},
         {"model": "dcgan", "lr": "0.002"},
     ]
     # without overrides the class says it, and the width goes with the class
-    assert name_parts([dcgan, sndcgan], [[], []]) == [
+    assert name_settings([dcgan, sndcgan], [[], []]) == [
         {"model.generator._target_": "DCGAN"},
         {"model.generator._target_": "SNDCGAN"},
     ]
@@ -199,19 +199,23 @@ def test_a_model_has_nothing_to_add_to_its_networks() -> None:
     overrides = [
         ["model=mlp"] if (g, d) == ("mlp", "mlp") else [f"generator={g}", f"discriminator={d}"] for g, d in pairs
     ]
-    assert name_parts(configs, overrides) == [{"generator": g, "discriminator": d} for g, d in pairs]
+    assert name_settings(configs, overrides) == [{"generator": g, "discriminator": d} for g, d in pairs]
 
 
 def test_a_choice_that_goes_with_another_is_named_with_it() -> None:
     configs, overrides = [], []
     for model, width in (("mlp", 256), ("dcgan", 16)):
-        for loss, penalty in (("hinge", "none"), ("wasserstein", "gradient_penalty")):
-            terms = {"penalty": {}} if penalty == "none" else {"penalty.gradient_penalty._target_": "GradientPenalty"}
+        for loss, regulariser in (("hinge", "none"), ("wasserstein", "gradient_penalty")):
+            terms = (
+                {"regulariser": {}}
+                if regulariser == "none"
+                else {"regulariser.gradient_penalty._target_": "GradientPenalty"}
+            )
             configs.append({"model.width": width, "model._target_": model, "loss._target_": loss, **terms})
-            typed = [] if penalty == "none" else [f"penalty={penalty}"]
+            typed = [] if regulariser == "none" else [f"regulariser={regulariser}"]
             overrides.append([f"model={model}", f"loss={loss}", *typed, f"model.width={width}"])
-    gradient_penalty = "wasserstein, penalty=gradient_penalty"
-    assert name_parts(configs, overrides) == [
+    gradient_penalty = "wasserstein, regulariser=gradient_penalty"
+    assert name_settings(configs, overrides) == [
         {"model": "mlp", "loss": "hinge"},
         {"model": "mlp", "loss": gradient_penalty},
         {"model": "dcgan", "loss": "hinge"},

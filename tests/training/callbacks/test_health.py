@@ -45,7 +45,11 @@ def found_in(run: Run) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     "overrides",
-    [POINTS, IMAGES, (*IMAGES, "penalty=[spectral_norm,r1]", "penalty.r1.interval=3", "model.discriminator.norm=none")],
+    [
+        POINTS,
+        IMAGES,
+        (*IMAGES, "regulariser=[spectral_norm,r1]", "regulariser.r1.interval=3", "model.discriminator.norm=none"),
+    ],
     ids=["points", "batch_norm", "spectral_norm"],
 )
 def test_training_is_bit_equal_with_and_without(train_run: Callable[..., Run], overrides: tuple[str, ...]) -> None:

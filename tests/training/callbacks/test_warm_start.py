@@ -187,7 +187,7 @@ def test_frozen_layers_stay_and_the_others_move(
 ) -> None:
     warm = ("warm_start=checkpoint", f"callbacks.warm_start.checkpoint={sources['sndcgan'].path}")
     decay = ("++optim.discriminator.weight_decay=0.5",)
-    freeze = ("callbacks.warm_start.freeze_layers=2", "penalty=r1", "trainer.max_steps=3", f"optim={optim}", *decay)
+    freeze = ("callbacks.warm_start.freeze_layers=2", "regulariser=r1", "trainer.max_steps=3", f"optim={optim}", *decay)
     run = train_run("frozen", *tiny, "model=sndcgan", *warm, *freeze)
     start, end = stored(sources["sndcgan"])["state_dict"], stored(run)["state_dict"]
     first = ("discriminator.layers.0.", "discriminator.layers.2.")

@@ -7,7 +7,6 @@ import logging
 import os
 import stat
 import time
-import uuid
 import zipfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,9 @@ from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from adversaria.core.errors import UserError
+from adversaria.core.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -186,10 +188,9 @@ def _read(place: Path) -> FileIndex | None:
 
 def _write(index: FileIndex, place: Path) -> None:
     """Puts the index in its place at once; equal ones of several processes do no harm."""
-    unfinished = place.with_name(f"{place.stem}.{uuid.uuid4().hex}.tmp")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
+        with replacing(place) as file:
             np.savez(
                 file,
                 version=np.array(_FORMAT_VERSION),
@@ -200,11 +201,8 @@ def _write(index: FileIndex, place: Path) -> None:
                 folder_times=index.folder_times,
                 fingerprint=np.array(index.fingerprint),
             )
-        unfinished.replace(place)
-    except OSError as error:
+    except (OSError, UserError) as error:
         logger.warning("the index of files cannot be kept in %s (%s): the next start makes it again", place, error)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _digest(text: str) -> str:

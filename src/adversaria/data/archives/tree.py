@@ -330,7 +330,7 @@ def _bounded(data: bytes | None) -> bytes:
 
 
 def _safe_name(archive: Path, raw: str) -> str:
-    name = raw.replace("\\", "/")  # some Windows programs write them so
+    name = raw.replace("\\", "/")  # some Windows programs write backslashes
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
         raise _unsafe(archive, raw, "a name that leads out of the folder")

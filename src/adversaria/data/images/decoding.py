@@ -59,7 +59,7 @@ def decode_all(
     decoder = RowDecoder(size, channels, fit, where)
     total = len(pictures.layout.names)
     if (record := BuildRecord.beside(path)) is None:
-        decoder.settle(pictures.items())
+        decoder.find_shape(pictures.items())
         record = BuildRecord(0, decoder.shape)
         _require_space(path.parent, total * decoder.row_bytes)
         path.touch()
@@ -87,7 +87,7 @@ class ColourFound(Exception):
 
 
 class RowDecoder:
-    """Turns items into rows of one shape, which the first readable image settles."""
+    """Turns items into rows of one shape, that of the first readable image where none is given."""
 
     def __init__(self, size: int | None, channels: int | None, fit: Fit, where: str) -> None:
         self.size, self.fit, self.where = size, fit, where
@@ -98,7 +98,7 @@ class RowDecoder:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """``(H, W, C)``, once settled."""
+        """``(H, W, C)``, once known."""
         assert self.height_width is not None
         assert self.channels is not None
         return (*self.height_width, self.channels)
@@ -109,7 +109,7 @@ class RowDecoder:
         height, width, channels = self.shape
         return height * width * channels
 
-    def settle(self, items: Iterable[Item]) -> None:
+    def find_shape(self, items: Iterable[Item]) -> None:
         """Takes the shape that is not given from the first readable image."""
         if self.height_width is not None and self.channels is not None:
             return

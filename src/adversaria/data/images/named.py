@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -132,7 +132,7 @@ class TorchvisionData(ImageData):
         self._torchvision()(root, train=True, download=True)
 
     def _torchvision(self) -> Any:
-        return getattr(importlib.import_module("torchvision.datasets"), self.dataset)
+        return pkgutil.resolve_name(f"torchvision.datasets:{self.dataset}")
 
     def _original(self, tree: Tree, prefix: str) -> Pictures:
         """torchvision's reading of its own files, staged in a folder that holds nothing else."""

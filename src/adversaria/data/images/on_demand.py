@@ -94,7 +94,7 @@ def undecoded(pictures: Pictures, decoder: RowDecoder, key: dict[str, Any]) -> E
 
     Args:
         pictures: the data set.
-        decoder: not yet settled.
+        decoder: its shape is not known yet.
         key: what the pixels depend on, plain; it stands for the content, which nobody has seen.
 
     Raises:
@@ -106,7 +106,7 @@ def undecoded(pictures: Pictures, decoder: RowDecoder, key: dict[str, Any]) -> E
         )
     layout = pictures.layout
     count = len(layout.names)
-    decoder.settle(map(pictures.item, range(count)))
+    decoder.find_shape(map(pictures.item, range(count)))
     decoder.row(pictures.item(0))  # which tells whether the files have more than 8 bits
     ends = itertools.accumulate(layout.splits.values(), initial=0)
     content = f"files {hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()}"

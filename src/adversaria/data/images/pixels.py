@@ -67,6 +67,21 @@ def decode(data: bytes, size: int | None = None, white: int | None = None) -> Im
     return image.point(table * len(image.getbands()))
 
 
+def alpha(data: bytes) -> Pixels | None:
+    """How opaque each pixel of the picture in ``data`` is, ``[H, W]``, upright; None where all of it is.
+
+    Raises:
+        Exception: as `decode`.
+    """
+    image: Image.Image = Image.open(io.BytesIO(data), formats=formats())
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    if not image.has_transparency_data:
+        return None
+    opacity: Pixels = np.asarray(image.convert("RGBA").getchannel("A"))
+    return opacity
+
+
 def _from_deep(image: Image.Image, white: int | None) -> Image.Image:
     """Grey values of more than 8 bits, or floating-point ones, as bytes."""
     values = np.asarray(image).astype(np.float64)

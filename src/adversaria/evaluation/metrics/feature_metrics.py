@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from adversaria.core.errors import UserError
 from adversaria.core.files import cache_folder
 from adversaria.core.ranges import Count
+from adversaria.core.ranks import from_rank_zero, is_rank_zero
 from adversaria.core.types import BLOCK, Draw
 from adversaria.evaluation.metrics.classes import class_accuracy, class_kl, intra_frechet, missing_classes
 from adversaria.evaluation.metrics.frechet import frechet_distance
@@ -22,7 +22,7 @@ from adversaria.evaluation.metrics.kernel import kernel_distance
 from adversaria.evaluation.metrics.neighbours import neighbour_scores
 from adversaria.evaluation.metrics.reference import Reference, reference_statistics
 from adversaria.evaluation.protocol import Scores, Undefined
-from adversaria.features.extraction import Embedded, embed_fakes, from_rank_zero, is_rank_zero, untouched_rng
+from adversaria.features.extraction import Embedded, embed_fakes, untouched_rng
 from adversaria.features.extractor import ClassifiesData, Extractor, LoadsForData
 from adversaria.features.fidelity import InceptionExtractor
 
@@ -101,7 +101,7 @@ class FeatureMetrics:
         self.extractor, self.count, self.splits, self.batch_size = extractor, count, tuple(references), batch_size
         self.kid_subsets, self.kid_subset_size, self.is_splits = kid_subsets, kid_subset_size, is_splits
         self.precision_k, self.density_k = precision_k, density_k
-        self.cache_dir = Path(cache_dir).expanduser() if cache_dir else cache_folder()
+        self.cache_dir = cache_folder(cache_dir)
         self._data: DataModule | None = None
         self._references: dict[SplitName, Reference] = {}
 

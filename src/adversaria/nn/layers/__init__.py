@@ -15,7 +15,7 @@ from adversaria.nn.layers.convolutions import (
     SeparableConvTranspose2d,
 )
 from adversaria.nn.layers.initialisation import INITS, initialise
-from adversaria.nn.layers.labels import append_labels, check_labels, class_count, label_embedding
+from adversaria.nn.layers.labels import append_labels, check_labels, class_count, label_arguments, label_embedding
 from adversaria.nn.layers.norms import has_bias, norm_layers
 from adversaria.nn.layers.precision import at_least_float32, without_autocast
 from adversaria.nn.layers.spectral_norm import spectral_norm
@@ -42,6 +42,7 @@ __all__ = [
     "frozen_statistics",
     "has_bias",
     "initialise",
+    "label_arguments",
     "label_embedding",
     "mixes_samples",
     "norm_layers",

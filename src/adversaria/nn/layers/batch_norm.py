@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from adversaria.core.modes import evaluating
+
 #: what BatchNorm normalises by unless somebody asks for something else
 RUNNING = "running statistics"
 
@@ -69,19 +71,16 @@ def standing_statistics(network: nn.Module, draw: Callable[[int, int], object], 
     layers = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not layers:
         return False
-    modes = {module: module.training for module in network.modules()}
     momenta = [layer.momentum for layer in layers]
     try:
-        network.eval()
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # PyTorch's word for a cumulative average
-            layer.train()
-        for k in range(batches):
-            draw(size * k, size * (k + 1))
+        with evaluating(network):
+            for layer in layers:
+                layer.reset_running_stats()
+                layer.momentum = None  # PyTorch's word for a cumulative average
+                layer.train()
+            for k in range(batches):
+                draw(size * k, size * (k + 1))
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-        for module, mode in modes.items():
-            module.training = mode
     return True

@@ -71,7 +71,7 @@ class Codes:
         own = torch.cat([*categorical[:count], continuous[:, : self.continuous]], dim=1)
         return own, torch.cat([*categorical[count:], continuous[:, self.continuous :]], dim=1)
 
-    def surprise(self, predicted: Tensor, codes: Tensor, continuous_weight: float = 1.0) -> Tensor:
+    def nll(self, predicted: Tensor, codes: Tensor, continuous_weight: float = 1.0) -> Tensor:
         """-E[log Q(codes | x)] in nats, without constants: what a reader Q of the codes minimises.
 
         For a categorical code it is the cross-entropy of Q's softmax; a continuous one is normal with the mean that Q

@@ -32,16 +32,21 @@ def label_embedding(spec: DataSpec, dim: int) -> nn.Embedding:
     return nn.Embedding(class_count(spec), dim)
 
 
-def check_labels(labels: Tensor | None, conditional: bool) -> tuple[Tensor, ...]:
-    """``(labels,)`` for a conditional network, ``()`` for any other: what a layer takes besides its input.
-
-    Raises:
-        ValueError: labels are missing, or nobody wants them.
-    """
+def check_labels(labels: Tensor | None, conditional: bool) -> None:
+    """Raises ValueError if a conditional network is given no labels, or any other network some."""
     if labels is not None and not conditional:
         raise ValueError("an unconditional network was given labels: pass labels=None")
     if labels is None and conditional:
         raise ValueError("a conditional network was given no labels: pass labels [N], one class number per sample")
+
+
+def label_arguments(labels: Tensor | None, conditional: bool) -> tuple[Tensor, ...]:
+    """``(labels,)`` for a conditional network, ``()`` for any other: what a layer takes besides its input.
+
+    Raises:
+        ValueError: see `check_labels`.
+    """
+    check_labels(labels, conditional)
     return () if labels is None else (labels,)
 
 

@@ -74,5 +74,4 @@ def norm_layers(key: str, name: str, channels: int) -> list[nn.Module]:
 
 def has_bias(layers: list[nn.Module]) -> bool:
     """Whether these layers add a bias, so that the convolution before them needs none."""
-    # a layer of any class, and not all have a bias
-    return any(getattr(layer, "bias", None) is not None for layer in layers)
+    return any("bias" in dict(layer.named_parameters(recurse=False)) for layer in layers)

@@ -32,9 +32,8 @@ class Make:
     def __call__(self, layer: Layer) -> Layer:
         """What ``wrap`` makes of ``layer``."""
         self.init(layer.weight)
-        # Linear and convolutions have one, other layers need not
-        if isinstance(bias := getattr(layer, "bias", None), Tensor):
-            nn.init.zeros_(bias)
+        if not isinstance(layer, nn.Embedding) and layer.bias is not None:
+            nn.init.zeros_(layer.bias)
         wrapped: Layer = self.wrap(layer)
         return wrapped
 

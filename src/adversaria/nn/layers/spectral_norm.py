@@ -83,7 +83,7 @@ class SpectralNorm(nn.Module):
         transposed: whether W is ``[C_in, C_out, K, K]``.
 
     Attributes:
-        prepared: what the next forward pass in training takes instead of iterating itself; None: nothing.
+        ahead: what the next forward pass in training takes instead of iterating itself; None: nothing.
     """
 
     u: Tensor
@@ -92,7 +92,7 @@ class SpectralNorm(nn.Module):
     def __init__(self, weight: Tensor, n_power_iterations: int, transposed: bool) -> None:
         super().__init__()
         self.n_power_iterations, self.transposed = n_power_iterations, transposed
-        self.prepared: Estimate | None = None
+        self.ahead: Estimate | None = None
         matrix = _matrix(weight.detach(), transposed, weight)
         self.register_buffer("u", F.normalize(torch.randn_like(matrix[:, 0]), dim=0))
         self.register_buffer("v", F.normalize(torch.randn_like(matrix[0]), dim=0))
@@ -102,8 +102,8 @@ class SpectralNorm(nn.Module):
         """The divided weight, of the same shape and order in memory, in its own precision."""
         with without_autocast(weight.device):
             if self.training:
-                estimate = self.prepared or _iterate([(self, weight)], self.n_power_iterations)[0]
-                self.prepared = None
+                estimate = self.ahead or _iterate([(self, weight)], self.n_power_iterations)[0]
+                self.ahead = None
             else:
                 estimate = self._standing(weight)
             if torch.compiler.is_compiling():
@@ -131,25 +131,25 @@ class _Together:
     def __call__(self, network: nn.Module, arguments: Any) -> None:
         # Inside `parametrize.cached` a weight is computed once for many passes: the layers know when.
         if not parametrize._cache_enabled:
-            _prepare([weight for weight in self.weights if weight[0].training])
+            _iterate_ahead([weight for weight in self.weights if weight[0].training])
 
     def forget(self, network: nn.Module, arguments: Any, output: Any) -> None:
         """Leaves nothing behind for a pass of another network that shares layers with this one."""
         for weight in self.weights:
-            weight[0].prepared = None
+            weight[0].ahead = None
 
 
-def _prepare(weights: Sequence[Weight]) -> None:
-    """Has those that are not prepared for their next forward pass iterate, together."""
+def _iterate_ahead(weights: Sequence[Weight]) -> None:
+    """Has those that have none for their next forward pass iterate, together."""
     by_count: dict[int, list[Weight]] = {}
     for weight in weights:
-        if weight[0].prepared is None:
+        if weight[0].ahead is None:
             by_count.setdefault(weight[0].n_power_iterations, []).append(weight)
     for count, those in by_count.items():
         with without_autocast(those[0].original.device):
             estimates = _iterate([(weight[0], weight.original) for weight in those], count)
         for weight, estimate in zip(those, estimates, strict=True):
-            weight[0].prepared = estimate
+            weight[0].ahead = estimate
 
 
 @torch.no_grad()

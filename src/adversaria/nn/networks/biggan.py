@@ -30,8 +30,8 @@ from adversaria.core.types import DataSpec, DiscriminatorOutput
 from adversaria.nn.layers import (
     ConditionalBatchNorm2d,
     SelfAttention2d,
-    check_labels,
     class_count,
+    label_arguments,
     label_embedding,
     output_activation,
     require_positive,
@@ -156,7 +156,7 @@ class BigGANGenerator(Generator):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """``z [N, latent_dim]``, ``labels [N]`` if conditional -> images ``[N, C, H, W]`` in [-1, 1]."""
-        condition = check_labels(labels, self.conditional)  # [N]
+        condition = label_arguments(labels, self.conditional)  # [N]
         if self.shared is not None:
             condition = (self.shared(*condition),)  # [N, shared_dim]
         parts = torch.split(z, self.part, dim=1)
@@ -235,7 +235,7 @@ class BigGANDiscriminator(Discriminator):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, C, H, W]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, F]``."""
-        condition = check_labels(labels, self.conditional)
+        condition = label_arguments(labels, self.conditional)
         h = x
         for block, attention in zip(self.blocks, self.attention, strict=True):
             h = attention(block(h))  # [N, C, H, W] -> [N, C', H/2, W/2], the last ones keep the side

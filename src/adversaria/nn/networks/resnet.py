@@ -40,8 +40,8 @@ from adversaria.core.types import DataSpec, DiscriminatorOutput
 from adversaria.nn.layers import (
     ConditionalBatchNorm2d,
     SelfAttention2d,
-    check_labels,
     class_count,
+    label_arguments,
     output_activation,
     require_positive,
     square_image,
@@ -141,7 +141,7 @@ class ResNetGenerator(Generator):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """``z [N, latent_dim]``, ``labels [N]`` if conditional -> images ``[N, C, H, W]`` in [-1, 1]."""
-        condition = check_labels(labels, self.conditional)
+        condition = label_arguments(labels, self.conditional)
         h = self.input(z).unflatten(1, self.shape)  # [N, width, 4, 4]
         for k, block in enumerate(self.blocks, start=1):
             h = block(h, *condition)
@@ -156,7 +156,7 @@ class ResNetDiscriminator(Discriminator):
 
     A conditional D is a projection discriminator: the inner product of the features with an embedding of the label is
     added to the logit (Miyato & Koyama 2018, equation 3). With ``classifier`` it is that of AC-GAN instead: it guesses
-    the label, to be trained by the penalty ``auxiliary_classifier``, and does not look at the one that it is given.
+    the label, to be trained with ``regulariser=auxiliary_classifier``, and does not look at the one that it is given.
 
     Args:
         spec: of the data: square images of 16, 32, 48, 64 or 128 px, and any number of channels.
@@ -227,7 +227,7 @@ class ResNetDiscriminator(Discriminator):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, C, H, W]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, width]``."""
-        condition = check_labels(labels, self.conditional)
+        condition = label_arguments(labels, self.conditional)
         h = x
         for k, block in enumerate(self.blocks, start=1):
             h = block(h)

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.types import DataSpec, DiscriminatorOutput
-from adversaria.nn.layers import ConditionalBatchNorm, check_labels, class_count
+from adversaria.nn.layers import ConditionalBatchNorm, check_labels, class_count, label_arguments
 from adversaria.nn.layers import spectral_norm as normalise_spectrally
 from adversaria.nn.wrappers.enclosing import (
     EnclosingDiscriminator,
     EnclosingGenerator,
+    example_output,
     feature_dim,
     give_labels,
-    trial,
 )
 
 
@@ -60,7 +60,7 @@ class ClassNormGenerator(EnclosingGenerator):
 
     def forward(self, z: Tensor, labels: Tensor | None = None, **options: Any) -> Tensor:
         """``z [N, latent_dim]``, ``labels [N]`` -> samples ``[N, *spec.shape]``; ``options`` such as a truncation."""
-        with self._labelled(*check_labels(labels, conditional=True)):
+        with self._labelled(*label_arguments(labels, conditional=True)):
             samples: Tensor = self.network(self.inner_latents(z), **options)
         return samples
 
@@ -120,7 +120,7 @@ class ProjectedDiscriminator(EnclosingDiscriminator):
 
         Of a discriminator that judges patches each logit moves by the same amount.
         """
-        condition = check_labels(labels, conditional=True)
+        condition = label_arguments(labels, conditional=True)
         output: DiscriminatorOutput = self.network(x)
         score = (self.projection(*condition) * output.features).sum(dim=1)  # [N]
         score = score.reshape(-1, *[1] * (output.logits.ndim - 1))  # [N, 1, ...]
@@ -130,8 +130,8 @@ class ProjectedDiscriminator(EnclosingDiscriminator):
 class ClassifyingDiscriminator(EnclosingDiscriminator):
     """Any discriminator with a linear layer on its features that guesses the class (Odena et al. 2017, section 4).
 
-    It does not look at the labels that it is given: they are what ``penalty=auxiliary_classifier`` compares its guesses
-    with. The layer starts from Glorot & Bengio's uniform distribution, its biases at zero.
+    It does not look at the labels that it is given: they are what ``regulariser=auxiliary_classifier`` compares its
+    guesses with. The layer starts from Glorot & Bengio's uniform distribution, its biases at zero.
 
     Args:
         spec: of the data.
@@ -145,7 +145,7 @@ class ClassifyingDiscriminator(EnclosingDiscriminator):
     def __init__(self, *, spec: DataSpec, network: Callable[..., nn.Module]) -> None:
         super().__init__(network(spec=spec))
         give_labels(self, "model.discriminator")
-        if trial(network, spec).class_logits is not None:
+        if example_output(network, spec).class_logits is not None:
             raise UserError(
                 f"model.discriminator.network={type(self.network).__name__} guesses something else already: choose "
                 "another one, as in discriminator@model.discriminator.network=dcgan"

@@ -132,7 +132,7 @@ def give_labels(part: Enclosing, key: str) -> None:
     part.conditional = True
 
 
-def trial(network: Callable[..., nn.Module], spec: DataSpec) -> DiscriminatorOutput:
+def example_output(network: Callable[..., nn.Module], spec: DataSpec) -> DiscriminatorOutput:
     """What a discriminator says of two samples (of two packs, if it judges packs), on a device without memory.
 
     Raises:
@@ -159,6 +159,6 @@ def feature_dim(network: Callable[..., nn.Module], spec: DataSpec) -> int:
     Raises:
         UserError: it gives none.
     """
-    features = trial(network, spec).features
+    features = example_output(network, spec).features
     assert features is not None
     return int(features.shape[1])

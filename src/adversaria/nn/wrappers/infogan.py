@@ -1,7 +1,7 @@
 """InfoGAN (Chen et al. 2016, "InfoGAN: Interpretable Representation Learning by Information Maximizing ...").
 
 A generator whose latent carries codes, and a discriminator with a head Q that reads them off the samples. Both enclose
-networks of any architecture. What they learn from is ``penalty=mutual_information``.
+networks of any architecture. What they learn from is ``regulariser=mutual_information``.
 """
 
 from __future__ import annotations

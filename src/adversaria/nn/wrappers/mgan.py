@@ -2,7 +2,8 @@
 
 Hoang et al. 2018, "MGAN: Training Generative Adversarial Nets with Multiple Generators". A sample is that of a
 generator chosen at random; a classifier beside D tells the generators apart, and they are rewarded for being told
-apart (``penalty=generator_classifier``). The index of the generator is a one-hot code behind the noise of the latent.
+apart (``regulariser=generator_classifier``). The index of the generator is a one-hot code behind the noise of the
+latent.
 """
 
 from __future__ import annotations

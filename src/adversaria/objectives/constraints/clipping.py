@@ -24,7 +24,7 @@ class WeightClipping:
 
     def __init__(self, *, limit: Positive = 0.01) -> None:
         if not limit > 0:
-            raise UserError(f"penalty.weight_clipping.limit={limit} is out of range: it must be above 0")
+            raise UserError(f"regulariser.weight_clipping.limit={limit} is out of range: it must be above 0")
         self.limit = limit
 
     @torch.no_grad()

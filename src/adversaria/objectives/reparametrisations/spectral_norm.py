@@ -31,7 +31,8 @@ class SpectralNorm:
     def __init__(self, *, n_power_iterations: Depth = 1) -> None:
         if n_power_iterations < 1:
             raise UserError(
-                f"penalty.spectral_norm.n_power_iterations={n_power_iterations} is out of range: it must be 1 or more"
+                f"regulariser.spectral_norm.n_power_iterations={n_power_iterations} is out of range: it must be 1 or "
+                "more"
             )
         self.n_power_iterations = n_power_iterations
 
@@ -45,14 +46,14 @@ class SpectralNorm:
         layers: Any = [layer for layer in network.modules() if isinstance(layer, kinds)]
         if not layers:
             raise UserError(
-                "penalty.spectral_norm finds no layer that it knows in this discriminator, whose layers are of its own "
-                "kind: leave the penalty out, or choose another discriminator"
+                "regulariser.spectral_norm finds no layer that it knows in this discriminator, whose layers are of its "
+                "own kind: leave it out, or choose another discriminator"
             )
         for layer in layers:
             if not layer.weight.is_meta and not layer.weight.any():
                 raise UserError(
-                    f"penalty.spectral_norm would divide by zero: {type(network).__name__} has layers whose weights "
-                    f"start there; leave the penalty out, or choose another discriminator"
+                    f"regulariser.spectral_norm would divide by zero: {type(network).__name__} has layers whose "
+                    f"weights start there; leave it out, or choose another discriminator"
                 )
             if not parametrize.is_parametrized(layer, "weight"):
                 spectral_norm(layer, self.n_power_iterations)

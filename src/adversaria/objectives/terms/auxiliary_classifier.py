@@ -45,8 +45,8 @@ class AuxiliaryClassifier:
         """
         if as_discriminator(game.discriminator).num_class_logits is None:
             raise UserError(
-                "penalty.auxiliary_classifier needs a discriminator that guesses labels: choose discriminator=acgan or "
-                "discriminator=classifying with a conditional generator, or leave the penalty out"
+                "regulariser.auxiliary_classifier needs a discriminator that guesses labels: choose "
+                "discriminator=acgan or discriminator=classifying with a conditional generator, or leave the term out"
             )
 
     def __call__(self, step: Step) -> Tensor:

@@ -36,17 +36,17 @@ class Consistency:
     def __init__(self, *, weight: Weight = 10.0, interval: Count = 1, fakes: NonNegative = 0.0) -> None:
         for name, value in (("weight", weight), ("fakes", fakes)):
             if not callable(value) and not value >= 0:
-                raise UserError(f"penalty.consistency.{name}={value} is out of range: it must be 0 or more")
+                raise UserError(f"regulariser.consistency.{name}={value} is out of range: it must be 0 or more")
         if interval < 1:
-            raise UserError(f"penalty.consistency.interval={interval} is out of range: it must be 1 or more")
+            raise UserError(f"regulariser.consistency.interval={interval} is out of range: it must be 1 or more")
         self.weight, self.interval, self.fakes = weight, interval, fakes
 
     def check(self, game: Game) -> None:
         """Refuses data that cannot be mirrored and shifted."""
         if len(game.spec.shape) != 3:
             raise UserError(
-                f"penalty=consistency flips and shifts images, and this data set has {game.spec.modality.noun}: leave "
-                "it out, as in penalty=none"
+                f"regulariser=consistency flips and shifts images, and this data set has {game.spec.modality.noun}: "
+                "leave it out, as in regulariser=none"
             )
 
     def __call__(self, step: Step) -> Tensor:

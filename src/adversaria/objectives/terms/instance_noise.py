@@ -47,7 +47,7 @@ class ExpectedInstanceNoise:
     ) -> None:
         name = f"expected_instance_noise_{applies_to[0]}"
         if not sigma >= 0 or nodes < 1:
-            raise UserError(f"penalty.{name} has sigma={sigma} and nodes={nodes}: set sigma >= 0 and nodes >= 1")
+            raise UserError(f"regulariser.{name} has sigma={sigma} and nodes={nodes}: set sigma >= 0 and nodes >= 1")
         self.applies_to: Network = applies_to
         places, weights = np.polynomial.hermite_e.hermegauss(nodes)
         self._noise = torch.from_numpy(sigma * places)  # [K]
@@ -62,13 +62,13 @@ class ExpectedInstanceNoise:
         """
         if game.spec.shape != (1,):
             raise UserError(
-                "penalty=expected_instance_noise integrates over data of one dimension alone: choose such data, or "
-                "leave the penalty out"
+                "regulariser=expected_instance_noise integrates over data of one dimension alone: choose such data, or "
+                "leave the term out"
             )
         if game.loss.needs_real_logits:
             raise UserError(
-                "penalty=expected_instance_noise cannot go with a relativistic loss, under which the noises of reals "
-                "and fakes meet: choose another loss, as in loss=nonsaturating"
+                "regulariser=expected_instance_noise cannot go with a relativistic loss, under which the noises of "
+                "reals and fakes meet: choose another loss, as in loss=nonsaturating"
             )
         self._loss = game.loss
 

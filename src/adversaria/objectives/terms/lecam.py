@@ -39,13 +39,13 @@ class LeCam(nn.Module):
     ) -> None:
         super().__init__()
         if not callable(weight) and not weight >= 0:
-            raise UserError(f"penalty.lecam.weight={weight} is out of range: it must be 0 or more")
+            raise UserError(f"regulariser.lecam.weight={weight} is out of range: it must be 0 or more")
         if interval < 1:
-            raise UserError(f"penalty.lecam.interval={interval} is out of range: it must be 1 or more")
+            raise UserError(f"regulariser.lecam.interval={interval} is out of range: it must be 1 or more")
         if not 0 <= decay < 1:
-            raise UserError(f"penalty.lecam.decay={decay} is out of range: it must be 0 or more and below 1")
+            raise UserError(f"regulariser.lecam.decay={decay} is out of range: it must be 0 or more and below 1")
         if start < 0:
-            raise UserError(f"penalty.lecam.start={start} is out of range: it must be 0 or more")
+            raise UserError(f"regulariser.lecam.start={start} is out of range: it must be 0 or more")
         self.weight, self.interval, self.decay, self.start = weight, interval, decay, start
         self.register_buffer("averages", torch.zeros(2))  # of reals, of fakes
         self.register_buffer("begun", torch.tensor(False))  # whether they hold anything

@@ -17,7 +17,7 @@ class MutualInformation:
     """-E[log Q(c | G(z, c))], the negative of a lower bound of the information that samples have of their codes.
 
     Chen et al. 2016, equation 5 without the codes' own entropy, which is constant. Q is a head of D; both D (with Q)
-    and G minimise it, as in the authors' code, so that it stands twice in ``penalty``, once for either.
+    and G minimise it, as in the authors' code, so that it stands twice in ``regulariser``, once for either.
 
     With the index of a generator as the one code it is the classifier of MGAN (Hoang et al. 2018, equation 5): D's
     entry trains the classifier, and G's, weighted by the paper's beta, makes the generators differ.
@@ -57,7 +57,7 @@ class MutualInformation:
         assert generator.codes is not None
         codes = step.latents[:, generator.noise_dim :]
         with without_autocast(codes.device):
-            return generator.codes.surprise(step.fake_output.class_logits, codes, self.continuous_weight)
+            return generator.codes.nll(step.fake_output.class_logits, codes, self.continuous_weight)
 
     def check(self, game: Game) -> None:
         """See `adversaria.systems.gan.GAN`.
@@ -68,8 +68,8 @@ class MutualInformation:
         written, read = as_generator(game.generator).codes, as_discriminator(game.discriminator).codes
         if written is None:
             raise UserError(
-                "penalty=mutual_information and penalty=generator_classifier need a generator with codes: choose "
-                "generator=infogan, generator=mgan or generator=mgan_different, or penalty=none"
+                "regulariser=mutual_information and regulariser=generator_classifier need a generator with codes: "
+                "choose generator=infogan, generator=mgan or generator=mgan_different, or regulariser=none"
             )
         if read != written:
             raise UserError(

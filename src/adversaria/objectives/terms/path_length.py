@@ -53,7 +53,7 @@ class PathLength(nn.Module):
             ("decay", decay, 0 < decay <= 1, "above 0 and at most 1"),
         ):
             if not good:
-                raise UserError(f"penalty.path_length.{name}={value} is out of range: it must be {range_}")
+                raise UserError(f"regulariser.path_length.{name}={value} is out of range: it must be {range_}")
         self.weight, self.interval = weight, interval
         self.batch_shrink, self.decay = batch_shrink, decay
         self.register_buffer("mean", torch.zeros(()))
@@ -67,8 +67,8 @@ class PathLength(nn.Module):
         generator = system.generator
         if as_generator(generator).style is None:
             raise UserError(
-                f"penalty.path_length needs a generator with a mapping and a synthesis network, and "
-                f"{type(generator).__name__} has none; choose generator=stylegan2 or leave the penalty out"
+                f"regulariser.path_length needs a generator with a mapping and a synthesis network, and "
+                f"{type(generator).__name__} has none; choose generator=stylegan2 or leave the term out"
             )
 
     def forward(self, step: Step) -> Tensor:

@@ -40,8 +40,8 @@ class Reconstruction:
         """
         if not game.pairs:
             raise UserError(
-                "penalty.reconstruction compares fakes with the reals that they answer, and here fakes are made from "
-                "noise; choose model=pix2pix, or leave the penalty out"
+                "regulariser.reconstruction compares fakes with the reals that they answer, and here fakes are made "
+                "from noise; choose model=pix2pix, or leave the term out"
             )
 
     def __call__(self, step: Step) -> Tensor:

@@ -44,12 +44,12 @@ def differing_keys(configs: Sequence[Plain]) -> list[str]:
     return sorted(differing, key=lambda key: (not key.endswith("_target_"), key))
 
 
-def name_parts(configs: Sequence[Plain], overrides: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+def name_settings(configs: Sequence[Plain], overrides: Sequence[Sequence[str]]) -> list[dict[str, str]]:
     """For each of different ``configs`` what tells it from the others, by key; no two are equal.
 
     Choices of groups come first, where some run was started with them, then the keys that were set on a command line,
     then further keys until all configs are told apart; each only if those before it do not explain it. A choice that
-    goes with another one is named with it: ``loss`` is then ``wasserstein, penalty=gradient_penalty``.
+    goes with another one is named with it: ``loss`` is then ``wasserstein, regulariser=gradient_penalty``.
 
     Args:
         configs: with dotted keys, without incidental ones.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from adversaria.config.aliases import typed_today
 from adversaria.config.plain import Plain, flatten
 from adversaria.core.errors import UserError
 from adversaria.core.files import read_text
@@ -202,7 +203,7 @@ def read_run(folder: Path) -> RunRecord:
     return RunRecord(
         path=folder,
         config=flatten(cleaned(config)),
-        overrides=tuple(cleaned(run.stored_overrides())),
+        overrides=tuple(cleaned(list(map(typed_today, run.stored_overrides())))),
         result=cleaned(result),
         rows=read_rows(folder / "metrics.csv"),
         device=", ".join(shown(line) for line in lines if line.startswith(("device ", "threads "))),

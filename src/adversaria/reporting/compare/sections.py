@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adversaria.config.plain import Plain
 from adversaria.core.errors import UserError
-from adversaria.reporting.compare.names import differing_keys, name_parts, only_name, without_incidental
+from adversaria.reporting.compare.names import differing_keys, name_settings, only_name, without_incidental
 from adversaria.reporting.compare.runs import RunRecord, canonical
 from adversaria.reporting.compare.statistics import Estimate, ScoreName, differ, without_spreads
 
@@ -22,14 +22,14 @@ class Configuration:
 
     Attributes:
         name: unique within its section.
-        parts: what the name is made of, by key.
+        settings: what the name is made of, by key.
         config: with dotted keys, without the incidental ones.
         runs: in the order of their seeds.
         rolled_back: whether they were ever set back.
     """
 
     name: str
-    parts: dict[str, str]
+    settings: dict[str, str]
     config: Plain
     runs: tuple[RunRecord, ...]
     rolled_back: bool
@@ -48,7 +48,7 @@ class Configuration:
         return Estimate.of(run.scores_at_best.get(score) for run in self.finished)
 
     def count(self, status: str) -> int:
-        """How many runs ended so."""
+        """How many runs ended that way."""
         return sum(run.status == status for run in self.runs)
 
 
@@ -179,16 +179,16 @@ def _configurations(runs: Sequence[RunRecord]) -> tuple[Configuration, ...]:
     firsts = {identity: members[0] for (identity, _), members in groups.items()}
     configs = [without_incidental(run.config) for run in firsts.values()]
     if len(firsts) == 1:
-        parts: list[dict[str, str]] = [{}]
+        settings: list[dict[str, str]] = [{}]
         names = [only_name(next(iter(firsts.values())).overrides)]
     else:
-        parts = name_parts(configs, [run.overrides for run in firsts.values()])
-        names = [", ".join(f"{key}={value}" for key, value in each.items()) for each in parts]
-    known = dict(zip(firsts, zip(names, parts, configs, strict=True), strict=True))
+        settings = name_settings(configs, [run.overrides for run in firsts.values()])
+        names = [", ".join(f"{key}={value}" for key, value in each.items()) for each in settings]
+    known = dict(zip(firsts, zip(names, settings, configs, strict=True), strict=True))
     return tuple(
         Configuration(
             name=known[identity][0] + (" (rolled back)" if rolled_back else ""),
-            parts=known[identity][1],
+            settings=known[identity][1],
             config=known[identity][2],
             runs=tuple(sorted(members, key=lambda run: (str(type(run.seed)), run.seed or 0))),
             rolled_back=rolled_back,

@@ -139,11 +139,11 @@ def stability(section: Section) -> Table:
 def matrix(section: Section) -> Table | None:
     """The monitored score as rows and columns, where two choices vary and three quarters of their pairs were run."""
     configurations = [c for c in section.configurations if not c.rolled_back]
-    keys = list(configurations[0].parts) if configurations else []
+    keys = list(configurations[0].settings) if configurations else []
     if section.monitor is None or len(keys) != 2:
         return None
-    rows, columns = ([*dict.fromkeys(sorted(c.parts[key] for c in configurations))] for key in keys)
-    by_pair = {(c.parts[keys[0]], c.parts[keys[1]]): c for c in configurations}
+    rows, columns = ([*dict.fromkeys(sorted(c.settings[key] for c in configurations))] for key in keys)
+    by_pair = {(c.settings[keys[0]], c.settings[keys[1]]): c for c in configurations}
     if min(len(rows), len(columns)) < 2 or len(by_pair) < 0.75 * len(rows) * len(columns):
         return None
     sign = section.direction(section.monitor)

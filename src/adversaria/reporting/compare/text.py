@@ -71,7 +71,7 @@ def markdown(title: str, parts: Sequence[str | Table | Path], out: Path) -> str:
 def as_csv(sections: Sequence[Section]) -> str:
     """One row for each run, every number as it was written."""
     rows = [
-        {"section": section.letter, "configuration": configuration.name, **_csv_row(run), **configuration.parts}
+        {"section": section.letter, "configuration": configuration.name, **_csv_row(run), **configuration.settings}
         for section in sections
         for configuration in section.configurations
         for run in configuration.runs

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from adversaria.reporting.compare.figures import COLORS, INK, make_figure, style, to_svg
-from adversaria.reporting.doctor.history import History, Part
+from adversaria.reporting.doctor.history import History, Segment
 from adversaria.reporting.doctor.panels import HeatMap, Lines
 
 _SIZE = (4.6, 2.9)
@@ -42,8 +42,8 @@ def _columns(history: History, wanted: Mapping[str, str]) -> dict[str, str]:
     """Labels of the columns that are there and finite somewhere; the monitored score first."""
     there = {
         name: None
-        for part in history.parts
-        for row in part.own_rows
+        for segment in history.segments
+        for row in segment.own_rows
         for name, value in row.items()
         if math.isfinite(value)
     }
@@ -86,7 +86,7 @@ def _lines(history: History, panel: Lines, columns: Mapping[str, str]) -> str:
                 best["step"], best["value"], "*", color=COLORS[4], markersize=13, label=f"best, {best['value']:.4g}"
             )
             shown = True
-        pale = any(name in row for part in history.given_up for row in part.own_rows for name in columns)
+        pale = any(name in row for segment in history.given_up for row in segment.own_rows for name in columns)
         if pale:
             axes.plot([], [], "--", color=_QUIET, label="given up")
         words = 0
@@ -104,17 +104,17 @@ def _lines(history: History, panel: Lines, columns: Mapping[str, str]) -> str:
 def _line(axes: Any, history: History, panel: Lines, column: tuple[str, str], number: int) -> None:
     """A column and its label: of what was given up first, so that what is lies above it."""
     (name, label), color = column, COLORS[number % len(COLORS)]
-    for part in history.parts:
-        x, y = series(part.own_rows, name)
+    for segment in history.segments:
+        x, y = series(segment.own_rows, name)
         y = np.maximum(y, panel.floor) if panel.log else y  # NaN stays
-        kept = part.rollback is None
+        kept = segment.rollback is None
         marker = "o" if kept and len(x) <= 30 else None
         how: dict[str, Any] = {"linewidth": 1.3 if number else 2, "marker": marker, "markersize": 2.5}
         if not kept:
             how = {"linewidth": 1, "linestyle": "--", "alpha": 0.5}
         axes.plot(x, y, color=color, label=(label or None) if kept else None, **how)
         if kept and name in panel.bands:
-            steps, width = series(part.own_rows, panel.bands[name])
+            steps, width = series(segment.own_rows, panel.bands[name])
             if np.array_equal(steps, x):
                 axes.fill_between(x, y - width, y + width, color=color, alpha=0.18, linewidth=0)
 
@@ -216,14 +216,14 @@ def _finish(axes: Any, history: History, title: str, *, halo: bool = False) -> i
     """Title, steps along the axis, and alarms with their names above; how many rows these take."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    last = max(row["step"] for part in history.parts for row in part.rows)
+    last = max(row["step"] for segment in history.segments for row in segment.rows)
     axes.set_xlim(0, last * 1.01)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if last >= 10_000:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("generator updates", fontsize=8)
     axes.tick_params(labelsize=8)
-    rows = _alarms(axes, history.parts, last * 1.01, halo)
+    rows = _alarms(axes, history.segments, last * 1.01, halo)
     axes.set_title(title, fontsize=9.5, loc="left", pad=5 + _ROW * rows, color=INK)
     if not halo:
         axes.grid(alpha=0.25, linewidth=0.6)
@@ -231,10 +231,11 @@ def _finish(axes: Any, history: History, title: str, *, halo: bool = False) -> i
     return rows
 
 
-def _alarms(axes: Any, parts: Iterable[Part], end: float, halo: bool) -> int:
+def _alarms(axes: Any, segments: Iterable[Segment], end: float, halo: bool) -> int:
     """A line for each finding, and its name in the lowest row above the axes where it has place; how many rows."""
     found = sorted(
-        {(f.step, f.detector, part.rollback is not None) for part in parts for f in part.findings}, key=lambda f: f[0]
+        {(f.step, f.detector, segment.rollback is not None) for segment in segments for f in segment.findings},
+        key=lambda f: f[0],
     )
     taken: list[float] = []
     for step, detector, given_up in found:

@@ -13,12 +13,12 @@ from adversaria.config.build import construct
 from adversaria.config.plain import Plain, conf_dir, flatten, near
 from adversaria.core.errors import UserError
 from adversaria.core.text import cleaned, shown
-from adversaria.health import Detector, Examination, Finding, Reading, networks_of
+from adversaria.health import Detector, Examination, Finding, Reading, applicable, networks_of
 from adversaria.reporting.compare.runs import read_rows
 from adversaria.runs.folder import Run
 
-#: is in every reading that `adversaria.training.callbacks.Health` takes, whatever the system
-_MARK = "diversity/spread"
+#: begins a value of every reading that `adversaria.training.callbacks.Health` takes, whatever the system
+_MARK = "gradient_peak/"
 #: is a reading of its own, taken after an evaluation
 _SCORE_RATIO = "health/score_ratio"
 #: what else stands in the row of a reading: the score, logged afterwards, and statistics that no reading has
@@ -29,7 +29,7 @@ Row = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Part:
+class Segment:
     """A stretch of training and what the detectors say of it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Part:
 
     @property
     def own_rows(self) -> tuple[Row, ...]:
-        """Without those that an earlier or later part has as well."""
+        """Without those that an earlier or later segment has as well."""
         return tuple(row for row in self.rows if row["step"] > self.after)
 
     @property
@@ -73,6 +73,7 @@ class History:
         own_detectors: whether its config names detectors; if not, they are those of ``conf/callbacks/health.yaml``.
         overridden: thresholds that are not those of the run.
         networks: the roles of its networks, in alphabetical order, as its columns name them.
+        unsuited: detectors that its system or its samples' modality has no use for.
         now: what the run is.
         given_up: what it was before each rollback, the first one first.
     """
@@ -84,8 +85,9 @@ class History:
     own_detectors: bool
     overridden: Plain
     networks: Sequence[str]
-    now: Part
-    given_up: tuple[Part, ...]
+    unsuited: Sequence[str]
+    now: Segment
+    given_up: tuple[Segment, ...]
 
     @property
     def status(self) -> str:
@@ -96,7 +98,7 @@ class History:
         return f"without a result after {last} generator updates: it still trains or was killed"
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def segments(self) -> tuple[Segment, ...]:
         """In the order in which they were trained."""
         return (*self.given_up, self.now)
 
@@ -126,16 +128,18 @@ def read_history(folder: Path, *, overrides: Plain | None = None, trust: Sequenc
     own = health.get("detectors") if isinstance(health, dict) else None
     node = _override(own or default_detectors(), overrides or {})
     every = default_health()["every_n_steps"]
-    networks = networks_of({name for row in rows for name in row})
+    networks, without = networks_of({name for row in rows for name in row}), run.unsuited_detectors()
 
-    def examine(rows: tuple[Row, ...], noted: Iterable[Plain], after: int = -1, rollback: Plain | None = None) -> Part:
+    def examine(
+        rows: tuple[Row, ...], noted: Iterable[Plain], after: int = -1, rollback: Plain | None = None
+    ) -> Segment:
         readings = tuple(replayed(rows) if health else gathered(rows, every))
-        examination = Examination(build_detectors(node, trust, networks))
+        examination = Examination(build_detectors(node, trust, networks or None, without))
         for reading in readings:
             examination.observe(reading)
         for entry in noted:
             examination.add(Finding(str(entry["detector"]), int(entry["step"]), str(entry["evidence"])))
-        return Part(rows, readings, examination, after, rollback)
+        return Segment(rows, readings, examination, after, rollback)
 
     result = cleaned(run.read_result() or {})
     history = History(
@@ -146,6 +150,7 @@ def read_history(folder: Path, *, overrides: Plain | None = None, trust: Sequenc
         own_detectors=bool(own),
         overridden=flatten(overrides or {}),
         networks=networks,
+        unsuited=[name for name in without if name in node],
         now=examine(rows, _noted(result)),
         given_up=tuple(
             examine(read_rows(file), [record], int(record["to_step"]), record)
@@ -162,7 +167,7 @@ def replayed(rows: Iterable[Row]) -> Iterable[Reading]:
     A row may hold two: the networks are probed at the end of a step, the score is compared after its evaluation.
     """
     for row in rows:
-        if _MARK in row:
+        if any(name.startswith(_MARK) for name in row):
             yield {name: value for name, value in row.items() if not name.startswith(_BESIDE)}
         if _SCORE_RATIO in row:
             yield {_SCORE_RATIO: row[_SCORE_RATIO], "step": row["step"]}
@@ -197,13 +202,16 @@ def default_detectors() -> Plain:
     return detectors
 
 
-def build_detectors(node: Plain, trust: Sequence[str] = (), networks: Collection[str] = ()) -> dict[str, Detector]:
+def build_detectors(
+    node: Plain, trust: Sequence[str] = (), networks: Collection[str] | None = None, without: Collection[str] = ()
+) -> dict[str, Detector]:
     """The detectors of a stored config, which may name what any config may, and of that only detectors.
 
     Args:
         node: of the config.
         trust: packages whose detectors it may name.
-        networks: roles of the run's networks: those that do not apply to them are left out; none: all are kept.
+        networks: roles of the run's networks; those that do not apply to them are left out. None: they are not known.
+        without: names of further ones to leave out.
 
     Raises:
         UserError: something else is named, or a value does not fit.
@@ -211,7 +219,7 @@ def build_detectors(node: Plain, trust: Sequence[str] = (), networks: Collection
     if not isinstance(node, dict):
         raise UserError(f"{_WHERE}={node} of its config.yaml are not detectors by name; correct the file")
     detectors: dict[str, Detector] = construct(node, _WHERE, trust)
-    return {name: made for name, made in detectors.items() if not networks or made.applies_to(networks)}
+    return applicable(detectors, networks, without)
 
 
 def _override(node: Plain, overrides: Plain) -> Plain:
@@ -250,8 +258,8 @@ def _rollbacks(run: Run, result: Plain) -> list[Plain]:
 
 def _refuse_nothing(history: History, health: Any) -> None:
     """Raises UserError if no detector has anything to look at."""
-    parts = history.parts
-    if any(part.findings or part.judged(name) for part in parts for name in part.examination.detectors):
+    segments = history.segments
+    if any(segment.findings or segment.judged(name) for segment in segments for name in segment.examination.detectors):
         return
     if isinstance(health, dict) and not history.now.readings:
         raise UserError(

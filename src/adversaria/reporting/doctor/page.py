@@ -15,7 +15,7 @@ from adversaria.config.plain import conf_dir
 from adversaria.core.files import write_text
 from adversaria.core.text import shown
 from adversaria.reporting.doctor.figures import draw
-from adversaria.reporting.doctor.history import History, Part
+from adversaria.reporting.doctor.history import History, Segment
 from adversaria.reporting.doctor.panels import THEMES
 
 #: of every detector what all have, before its thresholds
@@ -51,11 +51,13 @@ def page(history: History) -> str:
         name=shown(history.path.resolve().name),
         path=shown(history.path),
         verdict=verdict(history),
-        healthy=not any(part.findings for part in history.parts),
+        healthy=not any(segment.findings for segment in history.segments),
         status=history.status,
         notes=_notes(history),
         findings=_findings(history.now, history),
-        given_up=[{"record": part.rollback, "findings": _findings(part, history)} for part in history.given_up],
+        given_up=[
+            {"record": segment.rollback, "findings": _findings(segment, history)} for segment in history.given_up
+        ],
         detectors=_detectors(history),
         sections=sections,
     )
@@ -83,16 +85,21 @@ def _notes(history: History) -> list[str]:
         )
     elif not history.own_detectors:
         notes.append("The run's config names no detectors: these are those of conf/callbacks/health.yaml.")
+    if history.unsuited:
+        notes.append(
+            f"Left out: {', '.join(history.unsuited)}. What they look for is no failure of this system, or of samples "
+            "of this kind."
+        )
     if history.overridden:
         changed = ", ".join(f"{name}={value}" for name, value in history.overridden.items())
         notes.append(f"Thresholds other than those of the run: {changed}. Its own diagnosis may have been another one.")
     return notes
 
 
-def _findings(part: Part, history: History) -> list[dict[str, Any]]:
-    """Each of ``part``'s findings as the template shows it."""
-    examination = part.examination
-    last = int(part.readings[-1]["step"]) if part.readings else 0
+def _findings(segment: Segment, history: History) -> list[dict[str, Any]]:
+    """Each of ``segment``'s findings as the template shows it."""
+    examination = segment.examination
+    last = int(segment.readings[-1]["step"]) if segment.readings else 0
     return [
         {
             "detector": finding.detector,
@@ -107,7 +114,7 @@ def _findings(part: Part, history: History) -> list[dict[str, Any]]:
             if last > finding.step
             else "",
         }
-        for finding in part.findings
+        for finding in segment.findings
     ]
 
 
@@ -121,12 +128,12 @@ def _link(folder: Path, detector: str) -> str:
 
 def _detectors(history: History) -> list[dict[str, Any]]:
     """A row for each detector: what it found, in how many readings, by which thresholds."""
-    part, rows = history.now, []
-    found = {finding.detector: finding.step for finding in part.findings}
-    for name, detector in part.examination.detectors.items():
+    segment, rows = history.now, []
+    found = {finding.detector: finding.step for finding in segment.findings}
+    for name, detector in segment.examination.detectors.items():
         thresholds = asdict(detector)
         ordered = [*(n for n in thresholds if n not in _COMMON), *_COMMON]
-        judged = part.judged(name)
+        judged = segment.judged(name)
         rows.append(
             {
                 "name": name,

@@ -28,7 +28,7 @@ class Lines:
 
     Attributes:
         title: what is drawn.
-        columns: labels by column; ``"score/*"`` stands for all that begin so, labelled by what follows.
+        columns: labels by column; ``"score/*"`` stands for all that begin with it, labelled by what follows.
         bands: by column, that of the half width of the band around it.
         limits: where a detector's argument is a threshold of what is drawn: its class and the argument.
         level: a value to compare with, drawn grey, and what it is.

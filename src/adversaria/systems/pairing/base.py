@@ -92,7 +92,7 @@ def image_spec(spec: DataSpec, name: str) -> tuple[int, int, int]:
 
 
 def rounded(x: Tensor) -> Tensor:
-    """Images in [-1, 1] as 8 bits would hold them: rounded and clamped; what a network is later given comes so."""
+    """Images in [-1, 1] as 8 bits would hold them: rounded and clamped, as a network is later given them."""
     return x.add(1).mul(127.5).round().clamp(0, 255).div(127.5).sub(1)
 
 

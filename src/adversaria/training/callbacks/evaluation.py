@@ -16,10 +16,10 @@ from lightning.pytorch.callbacks import Callback
 from adversaria.core.errors import UserError
 from adversaria.core.modes import evaluating
 from adversaria.core.ranges import Count, PositiveShare, Seed
+from adversaria.core.ranks import from_rank_zero
 from adversaria.evaluation.fingerprint import fingerprint, fingerprint_id
 from adversaria.evaluation.protocol import Metrics, missing_of
 from adversaria.evaluation.several import monitored, refuse_equal_scores
-from adversaria.features.extraction import from_rank_zero
 from adversaria.sampling.draw import Draw
 from adversaria.systems.base import SteppedModule
 from adversaria.training.callbacks.ema import EMA, encoder_of, sampler_of
@@ -96,7 +96,7 @@ class Evaluation(Callback):
         self._stretch, self._passed, self._mark = state_dict["interval"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
-        """Settles what the scores will be scores of; the metrics were prepared before the run had a folder."""
+        """Decides what the scores will be scores of; the metrics were prepared before the run had a folder."""
         weights: Literal["ema", "raw"] = "raw" if callback_of(trainer, EMA) is None else "ema"
         self.fingerprints = {
             name: fingerprint(metrics, weights=weights, seed=self.seed) for name, metrics in self.metrics.items()
@@ -125,7 +125,7 @@ class Evaluation(Callback):
             nullcontext() if encoding is None else evaluating(encoding) as encoder,
         ):
             inputs = pl_module.inputs(pl_module.datamodule, seed=self.seed)
-            draw = Draw(network, pl_module.device, inputs, encoder)
+            draw = Draw(network, pl_module.device, inputs, pl_module.condition, encoder)
             scores = {name: metrics.evaluate(draw, pl_module.device) for name, metrics in self.metrics.items()}
         refuse_equal_scores(scores)
         self.scores_of = {name: list(each) for name, each in scores.items()}

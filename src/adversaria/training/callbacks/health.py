@@ -17,7 +17,16 @@ from torch.optim import Optimizer
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Count, Seed
 from adversaria.core.ranks import sum_over_ranks
-from adversaria.health import Detector, Examination, Finding, Probe, gradient_profile, singular_values
+from adversaria.health import (
+    Detector,
+    Examination,
+    Finding,
+    Probe,
+    applicable,
+    gradient_profile,
+    singular_values,
+    unsuited,
+)
 from adversaria.nn.network import as_discriminator
 from adversaria.systems.base import SteppedModule
 from adversaria.training.callbacks.evaluation import Evaluation
@@ -44,7 +53,8 @@ class Health(Callback):
         samples: reals, held-out reals and fakes that the networks are probed with.
         seed: of these.
         singular_values: whether each layer's largest one is measured too, ``singular_value/<network>/<layer>``.
-        detectors: by name; see `adversaria.health.detectors`. The system is shown to those that apply to it.
+        detectors: by name; see `adversaria.health.detectors`. Left out are those that speak of networks which the
+            system does not have, and those that do not suit it or the modality of its samples (``suits``).
 
     Raises:
         UserError: a value out of range.
@@ -89,9 +99,9 @@ class Health(Callback):
         self._restored = {name: torch.tensor(value) for name, value in state_dict["peaks"].items()}
 
     def setup(self, trainer: Trainer, pl_module: SteppedModule, stage: str) -> None:
-        """Leaves out the detectors that speak of networks which the system does not have."""
-        roles = pl_module.network_names
-        self.examination = Examination({n: d for n, d in self.detectors.items() if d.applies_to(roles)})
+        """Leaves out the detectors that have nothing to say of this system."""
+        out = unsuited(self.detectors, pl_module)
+        self.examination = Examination(applicable(self.detectors, pl_module.network_names, out))
 
     def on_train_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
         """Chooses the samples of the probe."""

@@ -1,25 +1,29 @@
-"""What systems and the samplers of their checkpoints have in common; it knows no Lightning."""
+"""What systems and the samplers of their checkpoints have in common; it knows no Lightning.
+
+A checkpoint's config names a system, whose module imports Lightning. While samples are taken from the checkpoint,
+``NAMEParts`` of `adversaria.systems.parts.file` stands for the class ``NAME`` of `adversaria.systems.file`. A system
+without parts, and one of a user's own, stands there itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adversaria.core.errors import UserError
-from adversaria.core.ranges import Depth, NonNegative
 from adversaria.core.types import DataSpec
 from adversaria.nn.inputs import ConditionInputs, Inputs, LatentInputs
-from adversaria.nn.latents import Latent
 from adversaria.nn.prior import Prior
 from adversaria.systems.pairing import ConditionsOf, Pairing
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
+
+_SYSTEM = re.compile(r"adversaria\.systems\.([a-z]\w*)\.([A-Z]\w*)", re.ASCII)
 
 
 class DrawsInputs:
@@ -38,9 +42,14 @@ class DrawsInputs:
     pairing: Pairing | None = None
 
     @property
+    def condition(self) -> DataSpec | None:
+        """What conditions look like that the sampler is called with, such as pictures to edit; None: it has none."""
+        return self.spec.condition if self.conditional else None
+
+    @property
     def translates(self) -> bool:
-        """Whether the sampler is called with conditions, such as pictures to edit, and not with labels."""
-        return self.conditional and self.spec.condition is not None
+        """Whether the sampler is called with conditions and not with labels."""
+        return self.condition is not None
 
     def inputs(
         self,
@@ -98,60 +107,11 @@ class Parts:
     encoder_name: ClassVar[str | None] = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class GANParts(Parts):
-    """Those of `adversaria.systems.gan.GAN`, where their meaning is described."""
+def parts_name(system: Any) -> str | None:
+    """The name of what stands for a system of the package; None for any other name, and for what is no name.
 
-    generator: nn.Module
-    discriminator: nn.Module
-    latent: Latent | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pix2PixParts(GANParts):
-    """Those of `adversaria.systems.pix2pix.Pix2Pix`, where their meaning is described."""
-
-    pairing: Pairing | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegressionParts(Parts):
-    """Those of `adversaria.systems.regression.Regression`, where their meaning is described."""
-
-    generator: nn.Module
-    pairing: Pairing | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class VAEParts(Parts):
-    """Those of `adversaria.systems.vae.VAE`, where their meaning is described."""
-
-    encoder_name: ClassVar[str | None] = "encoder"
-    generator: nn.Module
-    encoder: Callable[..., nn.Module]
-    beta: NonNegative = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class VAEGANParts(Parts):
-    """Those of `adversaria.systems.vae_gan.VAEGAN`, where their meaning is described."""
-
-    encoder_name: ClassVar[str | None] = "encoder"
-    generator: nn.Module
-    discriminator: nn.Module
-    encoder: Callable[..., nn.Module]
-    stage: Depth = 2
-    gamma: NonNegative = 1.0
-    beta: NonNegative = 1.0
-
-
-#: by the name of the system, which itself would import Lightning
-PARTS: Mapping[str, type[Parts]] = MappingProxyType(
-    {
-        "adversaria.systems.gan.GAN": GANParts,
-        "adversaria.systems.pix2pix.Pix2Pix": Pix2PixParts,
-        "adversaria.systems.regression.Regression": RegressionParts,
-        "adversaria.systems.vae.VAE": VAEParts,
-        "adversaria.systems.vae_gan.VAEGAN": VAEGANParts,
-    }
-)
+    >>> parts_name("adversaria.systems.gan.GAN")
+    'adversaria.systems.parts.gan.GANParts'
+    """
+    match = _SYSTEM.fullmatch(system) if isinstance(system, str) else None
+    return f"{__name__}.{match[1]}.{match[2]}Parts" if match else None
