@@ -330,7 +330,7 @@ def test_a_run_with_nothing_to_judge_is_refused(
         ({"_target_": "os.system", "command": "touch ran"}, "not a detector that a config may name"),
         ({"_target_": "foreign.Detector"}, "not a detector that a config may name"),
         ({"_target_": "torch.nn.Identity"}, "not a detector that a config may name"),
-        ({"spread": 1}, "is not a detector"),
+        ({"spread": 1}, "not a detector"),
     ],
     ids=str,
 )

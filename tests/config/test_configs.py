@@ -60,6 +60,7 @@ NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
         ("model=pix2pix", "pairing=denoise"),
     ),
     ("model", "regression"): ("pairing=denoise",),
+    ("data", "pairs"): ("model=regression",),
     **{("pairing", name): ("model=pix2pix", "data.channels=3") for name in GROUPS["pairing"]},
     ("experiment", "my_images"): ("data.size=16",),
     **{
@@ -68,8 +69,18 @@ NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
         for name in ("biggan", "biggan_large")
     },
 }
+#: data with two kinds of pictures
+SIDES = {"pairs", "domains"}
 #: choices that need what is not installed or not downloaded here: the module or file to look for
 REQUIRES = {("logger", "wandb"): "wandb", ("logger", "mlflow"): "mlflow"}
+
+
+def two_sides(class_folders: Path) -> Path:
+    """A folder with the pictures of one class as A and as B."""
+    root, first = class_folders.parent / "sides", sorted((class_folders / "train").iterdir())[0]
+    for side in "AB":
+        shutil.copytree(first, root / side, dirs_exist_ok=True)
+    return root
 
 
 def overrides_for(group: str, name: str, class_folders: Path) -> list[str]:
@@ -81,7 +92,7 @@ def overrides_for(group: str, name: str, class_folders: Path) -> list[str]:
         overrides.append("metrics.count=64")
     config = config_of(*overrides)
     if "root" in config["data"] and config["data"]["name"] != "digits":
-        overrides += [f"data.root={class_folders}"]
+        overrides += [f"data.root={two_sides(class_folders) if name in SIDES else class_folders}"]
     if group == "data" and "root" in config["data"] and name != "digits":
         overrides += ["data.size=32"]
     return overrides + fitting(config, width=8)
@@ -109,7 +120,7 @@ def test_choice_trains_saves_loads_and_samples(
     result = run.read_result() or {}
     assert result["status"] == "finished"
     sampler = adversaria.load(run.path, trust=["studies"] if "trust=[studies]" in overrides else [])
-    condition = sampler.spec.condition
+    condition = sampler.condition
     samples = sampler.sample(5, given=None if condition is None else torch.zeros(5, *condition.shape))
     assert samples.shape == (5, *sampler.spec.shape)
     assert torch.isfinite(samples).all()

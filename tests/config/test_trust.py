@@ -44,7 +44,8 @@ training: callbacks.checkpoint.Checkpoint callbacks.ema.EMA callbacks.evaluation
     callbacks.warm_start.WarmStart loggers.CSV loggers.TensorBoard
 data: images.folder.ImageData images.folder.ImageFolder images.given.ImageArrays images.named.CIFAR10
     images.named.CIFAR100 images.named.CelebA images.named.Digits images.named.FashionMNIST images.named.MNIST
-    images.named.TorchvisionData images.stacked.StackedMNIST module.DataModule
+    images.named.TorchvisionData images.sides.Domains images.sides.Pairs images.sides.TwoSides
+    images.stacked.StackedMNIST module.DataModule
     synthetic.points.GaussianMixture synthetic.points.grid synthetic.points.ring
 health: detectors.DiscriminatorOverfits detectors.DiscriminatorWon detectors.ExplodingGradients
     detectors.GeneratorCollapse detectors.NotFinite detectors.PosteriorCollapse detectors.ScoreDegrades

@@ -89,6 +89,8 @@ def test_weights_and_the_networks_themselves_stay(tmp_path: Path) -> None:
 SAME_NETWORKS = {"wgan", "lsgan", "dragan"}
 #: and such that are made of the blocks of biggan_large, projection and stylegan2, which take their place by default
 SAME_BLOCKS = {"biggan", "sagan", "sngan", "stylegan2_cifar"}
+#: and such that are given what they edit
+EDITING = {"pix2pix", "regression"}
 RECIPES = [
     pytest.param(name, marks=pytest.mark.slow if name in SAME_BLOCKS else ())
     for name in sorted({file.stem for file in (conf_dir() / "model").glob("*.yaml")} - SAME_NETWORKS)
@@ -100,11 +102,15 @@ RECIPES = [
 def test_every_recipe_compiles_as_a_whole(model: str) -> None:
     """Nothing is left to the interpreter, in the precision of GPUs, and gradients are those of the networks."""
     size = 32 if model.startswith("biggan") else 16
-    given = (*SMALL[:2], f"data.size={size}", "data.channels=3", "metrics=none", f"model={model}")
+    given = [*SMALL[:2], f"data.size={size}", "data.channels=3", "metrics=none", f"model={model}"]
+    if model in EDITING:
+        given.append("pairing=denoise")
     system = build_experiment(fitted(compose(*given), width=8)).system.train()
     plain = copy.deepcopy(system)
-    labels = torch.arange(4) if system.conditional else None
     torch.manual_seed(0)
+    labels = torch.arange(4) if system.conditional else None
+    if (condition := system.condition) is not None:
+        labels = torch.randn(4, *condition.shape)
     inputs = {name: torch.randn(4, 3, size, size) for name in system.forwards}
     inputs["generator"] = system.prior.draw(4)
     torch._dynamo.utils.counters.clear()

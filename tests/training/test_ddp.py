@@ -51,7 +51,7 @@ class Watch(Callback):
 
 def environment(folder: Path) -> dict[str, str]:
     """In which our sources, the tests' modules and those in ``folder`` are found."""
-    path = os.pathsep.join(map(str, (folder, ROOT / "src", ROOT / "tests")))
+    path = os.pathsep.join(map(str, (folder, ROOT / "src", ROOT / "tests", ROOT)))
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from adversaria.core.errors import UserError
 from adversaria.core.ranks import rank_and_world
 from adversaria.core.types import BLOCK, Draw
-from adversaria.features.extractor import Extractor
+from adversaria.features.extractor import Extractor, LoadsForData
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from adversaria.core.types import DataSpec
+    from adversaria.data.module import DataModule
 
 T = TypeVar("T")
 
@@ -62,6 +65,18 @@ def full_float32(device: torch.device) -> Iterator[None]:
     finally:
         for place, precision in zip(places, before, strict=True):
             place.fp32_precision = precision
+
+
+def make_ready(extractor: Extractor, data: DataModule, device: torch.device, cache_dir: Path) -> None:
+    """Loads (or trains) what an extractor needs for ``data``, and puts it on ``device``, frozen.
+
+    Raises:
+        UserError: it cannot work with the data.
+    """
+    if isinstance(extractor, LoadsForData):
+        extractor.load(data, device, cache_dir)
+    if isinstance(extractor, nn.Module):
+        extractor.to(device).eval().requires_grad_(False)
 
 
 def embed(extractor: Extractor, images: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:

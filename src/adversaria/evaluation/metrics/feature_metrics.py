@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adversaria.core.errors import UserError
 from adversaria.core.files import cache_folder
@@ -22,8 +22,8 @@ from adversaria.evaluation.metrics.kernel import kernel_distance
 from adversaria.evaluation.metrics.neighbours import neighbour_scores
 from adversaria.evaluation.metrics.reference import Reference, reference_statistics
 from adversaria.evaluation.protocol import Scores, Undefined
-from adversaria.features.extraction import Embedded, embed_fakes, untouched_rng
-from adversaria.features.extractor import ClassifiesData, Extractor, LoadsForData
+from adversaria.features.extraction import Embedded, embed_fakes, make_ready, untouched_rng
+from adversaria.features.extractor import ClassifiesData, Extractor
 from adversaria.features.fidelity import InceptionExtractor
 
 if TYPE_CHECKING:
@@ -127,10 +127,7 @@ class FeatureMetrics:
             raise UserError(f"metrics.extractor needs images, which data={data.name} is not; choose metrics=modes")
         present = [split for split in self.splits if split == self.splits[0] or split in data.loaded.splits]
         with untouched_rng(device):
-            if isinstance(self.extractor, LoadsForData):
-                self.extractor.load(data, device, self.cache_dir)
-            if isinstance(self.extractor, nn.Module):
-                self.extractor.to(device).eval().requires_grad_(False)
+            make_ready(self.extractor, data, device, self.cache_dir)
             self._references = {
                 split: reference_statistics(self.extractor, data, split, self.batch_size, device, self.cache_dir)
                 for split in present

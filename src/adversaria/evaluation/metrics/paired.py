@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adversaria.core.errors import UserError
 from adversaria.core.files import cache_folder
@@ -18,8 +18,8 @@ from adversaria.core.types import BLOCK, DataSpec, Draw, DrawsEdits
 from adversaria.evaluation.metrics.frechet import RunningGaussian, frechet_distance, symmetric_root
 from adversaria.evaluation.metrics.pictures import detail, mae, psnr, ssim
 from adversaria.evaluation.protocol import Scores
-from adversaria.features.extraction import embed, gather_rows, images_of, untouched_rng
-from adversaria.features.extractor import Extractor, LoadsForData
+from adversaria.features.extraction import embed, gather_rows, images_of, make_ready, untouched_rng
+from adversaria.features.extractor import Extractor
 
 if TYPE_CHECKING:
     from adversaria.data.module import DataModule
@@ -90,11 +90,9 @@ class PairedMetrics:
                 f"metrics=paired compares edits with their answers, which data={data.name} has none of; choose another "
                 "metrics, or metrics=none"
             )
-        with untouched_rng(device):
-            if isinstance(self.extractor, LoadsForData):
-                self.extractor.load(data, device, self.cache_dir)
-            if isinstance(self.extractor, nn.Module):
-                self.extractor.to(device).eval().requires_grad_(False)
+        if self.extractor is not None:
+            with untouched_rng(device):
+                make_ready(self.extractor, data, device, self.cache_dir)
         self._data = data
 
     def evaluate(self, draw: Draw, device: torch.device) -> dict[str, float]:
@@ -168,8 +166,8 @@ class PairedMetrics:
         ]
         dim = 0 if self.extractor is None else self.extractor.feature_dim
         kinds = table.shape[1] // (len(columns) + dim)  # edits, perhaps what was given, answers
-        measured = table[:, : kinds * len(columns)].double().mean(0).unflatten(0, (kinds, -1))
-        features = list(table[:, kinds * len(columns) :].split(dim, dim=1)) if dim else []
+        measured = table[:, : kinds * len(columns)].double().mean(0).reshape(kinds, len(columns))
+        features = list(table[:, kinds * len(columns) :].chunk(kinds, dim=1)) if dim else []
         scores: dict[str, float] = {}
         for kind, prefix in zip(range(kinds - 1), ("", "input_"), strict=False):
             values = dict(zip(columns, measured[kind].tolist(), strict=True))

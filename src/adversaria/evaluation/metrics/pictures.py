@@ -43,7 +43,7 @@ def ssim(made: Tensor, answer: Tensor) -> Tensor:
 
     def blurred(x: Tensor) -> Tensor:
         flat = x.flatten(0, 1).unsqueeze(1)  # [N * C, 1, H, W]
-        return F.conv2d(F.conv2d(flat, taps.view(1, 1, -1, 1)), taps.view(1, 1, 1, -1)).unflatten(0, x.shape[:2])
+        return F.conv2d(F.conv2d(flat, taps.view(1, 1, -1, 1)), taps.view(1, 1, 1, -1))  # [N * C, 1, H', W']
 
     mean_x, mean_y = blurred(made), blurred(answer)
     var_x = blurred(made.square()) - mean_x.square()
@@ -51,7 +51,8 @@ def ssim(made: Tensor, answer: Tensor) -> Tensor:
     covariance = blurred(made * answer) - mean_x * mean_y
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     similar = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    return (similar / ((mean_x.square() + mean_y.square() + c1) * (var_x + var_y + c2))).flatten(1).mean(1)
+    index = similar / ((mean_x.square() + mean_y.square() + c1) * (var_x + var_y + c2))
+    return index.reshape(len(made), -1).mean(1)
 
 
 def detail(x: Tensor) -> Tensor:

@@ -45,8 +45,8 @@ class JPEG(Pairing):
         pixels = x.float().add(1).mul(127.5)
         if x.shape[1] == 3:
             matrix = pixels.new_tensor(_YCBCR)
-            luma, chroma = torch.einsum("ij,njhw->nihw", matrix, pixels).split([1, 2], dim=1)
-            luma, chroma = self._coded(luma - 128, _LUMA) + 128, self._halved(chroma)
+            ycbcr = torch.einsum("ij,njhw->nihw", matrix, pixels)
+            luma, chroma = self._coded(ycbcr[:, :1] - 128, _LUMA) + 128, self._halved(ycbcr[:, 1:])
             pixels = torch.einsum("ij,njhw->nihw", matrix.inverse(), torch.cat([luma, chroma], dim=1))
         else:
             pixels = self._coded(pixels - 128, _LUMA) + 128
@@ -65,9 +65,10 @@ class JPEG(Pairing):
         x = F.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate")
         steps = _steps(table, self.quality).to(x.device)
         basis = _cosines().to(x.device)
-        blocks = x.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).transpose(3, 4)  # [N, C, H / 8, W / 8, 8, 8]
+        high, wide = (side // 8 for side in x.shape[2:])
+        blocks = x.reshape(n, channels, high, 8, wide, 8).transpose(3, 4)  # [N, C, H / 8, W / 8, 8, 8]
         coefficients = (basis @ blocks @ basis.T / steps).round() * steps
-        decoded = (basis.T @ coefficients @ basis).transpose(3, 4).reshape(n, channels, *x.shape[2:])
+        decoded: Tensor = (basis.T @ coefficients @ basis).transpose(3, 4).reshape(n, channels, *x.shape[2:])
         return decoded[:, :, :height, :width]
 
 

@@ -102,7 +102,9 @@ class Samples(Callback):
         with evaluating(sampler_of(trainer)) as network:
             made = Draw(network, pl_module.device, inputs)(0, count).samples
         answers = data.spec.modality.decode(data.batch(data.held_out, np.arange(count)).samples)
-        shown = show_edits(pl_module.spec, inputs(0, count)[1], made, answers if data.loaded.aligned else None)
+        given = inputs(0, count)[1]
+        assert given is not None
+        shown = show_edits(pl_module.spec, given, made, answers if data.loaded.aligned else None)
         self._publish(trainer, "samples", shown, f"{trainer.global_step:06d}")
 
     def _draw_samples(self, trainer: Trainer, pl_module: SteppedModule) -> None:

@@ -1,6 +1,6 @@
-"""Trains what the reports in this folder compare, and writes them: four hours at most on two CPU cores, unattended.
+"""Trains what the reports in `docs/reports` compare, and writes them: four hours at most on two CPU cores, unattended.
 
-    python docs/reports/make.py [--mnist <folder or archive>] [--cifar10 <folder or archive>] [--only mnist ...]
+    python -m studies.reports [--mnist <folder or archive>] [--cifar10 <folder or archive>] [--only mnist ...]
 
 Without paths the data sets are downloaded. One run takes one core, as many at a time as there are cores. Started again
 it leaves out what is finished, and goes on with what is not.
@@ -13,11 +13,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import permutations, product
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "docs"))
-from unattended import add_roots, add_workers, root_of, train_all  # noqa: E402 - lies beside this folder
+from studies import ROOT
+from studies.unattended import add_roots, add_workers, root_of, train_all
 
 RUNS = ROOT / "outputs" / "reports"
 SEEDS = (1, 2, 3)
