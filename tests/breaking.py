@@ -24,9 +24,9 @@ class Spike(Callback):
         """Stands between the loss and its gradient."""
         original = pl_module.backward_part
 
-        def backward_part(loss: Tensor) -> Tensor:
+        def backward_part(loss: Tensor, **keywords: Any) -> Tensor:
             spoilt = pl_module.update == self.step and len(pl_module.rollbacks) < self.lives
-            value: Tensor = original(loss * self.factor if spoilt else loss)
+            value: Tensor = original(loss * self.factor if spoilt else loss, **keywords)
             return value
 
         pl_module.backward_part = backward_part

@@ -48,7 +48,8 @@ data: images.folder.ImageData images.folder.ImageFolder images.given.ImageArrays
     images.stacked.StackedMNIST module.DataModule
     synthetic.points.GaussianMixture synthetic.points.grid synthetic.points.ring
 health: detectors.DiscriminatorOverfits detectors.DiscriminatorWon detectors.ExplodingGradients
-    detectors.GeneratorCollapse detectors.NotFinite detectors.ScoreDegrades detectors.VanishingGradients
+    detectors.GeneratorCollapse detectors.NotFinite detectors.PosteriorCollapse detectors.ScoreDegrades
+    detectors.VanishingGradients
 nn: latents.Bernoulli latents.Normal latents.Sphere latents.TruncatedNormal latents.Uniform
     networks.biggan.BigGANDiscriminator networks.biggan.BigGANGenerator networks.dcgan.DCGANDiscriminator
     networks.dcgan.DCGANGenerator
@@ -70,11 +71,12 @@ features: classifier.ClassifierNetwork classifier.ResidualStage classifier_extra
     fidelity.CLIPExtractor fidelity.DINOv2Extractor fidelity.FidelityExtractor fidelity.InceptionExtractor
     fidelity.VGG16Extractor
 evaluation: memorisation.Memorisation metrics.feature_metrics.FeatureMetrics
-    metrics.modes.ModeCoverage metrics.paired.PairedMetrics metrics.stacked_modes.StackedModes usefulness.Usefulness
+    metrics.modes.ModeCoverage metrics.paired.PairedMetrics metrics.reconstruction.Reconstruction
+    metrics.stacked_modes.StackedModes usefulness.Usefulness
 systems: gan.GAN optim.Constant optim.CosineDecay optim.LazyAdam optim.LinearDecay optim.Optim
     pairing.colourise.Colourise pairing.deblur.Deblur pairing.denoise.Denoise pairing.edges.Edges
     pairing.inpaint.Inpaint pairing.jpeg.JPEG pairing.super_resolution.SuperResolution
-    pix2pix.Pix2Pix regression.Regression vae.VAE
+    pix2pix.Pix2Pix regression.Regression vae.VAE vae_gan.VAEGAN
 core: schedules.CosineRamp schedules.LinearRamp
 """
 

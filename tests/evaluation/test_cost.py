@@ -43,6 +43,7 @@ def test_parameters_and_flops_of_a_small_network(make_config: Callable[..., Any]
         (("model=dcgan",), {"generator", "discriminator"}),
         (("model=cgan",), {"generator", "discriminator"}),
         (("model=vae", "model.encoder.width=8"), {"generator", "encoder"}),
+        (("model=vae_gan", "model.encoder.width=8"), {"generator", "encoder", "discriminator"}),
     ],
 )
 def test_every_system_is_measured_and_left_as_it_was(

@@ -17,6 +17,7 @@ from adversaria.health import (
     ExplodingGradients,
     GeneratorCollapse,
     NotFinite,
+    PosteriorCollapse,
     ScoreDegrades,
     VanishingGradients,
     networks_of,
@@ -28,6 +29,7 @@ ALL = [
     ExplodingGradients,
     GeneratorCollapse,
     NotFinite,
+    PosteriorCollapse,
     ScoreDegrades,
     VanishingGradients,
 ]
@@ -58,6 +60,11 @@ def steps_found(detector: Any, readings: list[dict[str, float]]) -> list[int]:
         ),
         (GeneratorCollapse(spread=0.1), {"diversity__spread": 0.099}, {"diversity__spread": 0.101}),
         (DiscriminatorOverfits(overfitting=0.5), {"health__overfitting": 0.51}, {"health__overfitting": 0.49}),
+        (
+            PosteriorCollapse(unexplained=0.8),
+            {"reconstruction__unexplained": 0.81},
+            {"reconstruction__unexplained": 0.79},
+        ),
         (ScoreDegrades(factor=2), {"health__score_ratio": 2.01}, {"health__score_ratio": 1.99}),
         (NotFinite(), {"nonfinite_share__generator": 1e-6}, {"nonfinite_share__generator": 0.0}),
         (

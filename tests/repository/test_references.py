@@ -41,6 +41,7 @@ PAPERS = {
     "stylegan2": "karras2020analyzing",
     "stylegan2_cifar": "karras2020training",
     "vae": "kingma2014auto",
+    "vae_gan": "larsen2016autoencoding",
     "wgan": "arjovsky2017wasserstein",
     "wgan_gp": "gulrajani2017improved",
 }

@@ -146,3 +146,32 @@ def test_a_foreign_pytorch_file_is_refused(tmp_path: Path) -> None:
 def test_weights_of_other_networks_are_refused(conditional_run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="do not fit"):
         adversaria.load(changed(conditional_run, tmp_path, state_dict={"generator.weight": torch.zeros(1)}))
+
+
+def test_an_encoder_comes_with_its_average_and_without_one_as_it_was_trained(
+    train_run: Callable[..., Run], tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    settings = ("model=vae", "data=digits", "trainer.max_steps=3", *tiny, "~metrics.reconstruction")
+    run = train_run("vae", *(each for each in settings if "discriminator" not in each), "model.encoder.width=8")
+    sampler, raw = adversaria.load(run.path, device="cpu"), adversaria.load(run.path, raw=True, device="cpu")
+    checkpoint = torch.load(run.last, weights_only=True)
+    assert sampler.encoder is not None
+    assert raw.encoder is not None
+    for name, value in sampler.encoder.state_dict().items():
+        assert torch.equal(value, checkpoint["ema_encoder"][name])
+    for name, value in raw.encoder.state_dict().items():
+        assert torch.equal(value, checkpoint["state_dict"][f"encoder.{name}"])
+    x = torch.rand(5, 1, 16, 16)
+    assert not torch.equal(sampler.encode(x), raw.encode(x))
+
+    del checkpoint["ema_encoder"]  # as of version 0.1
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    assert torch.equal(adversaria.load(tmp_path / "old.ckpt", device="cpu").encode(x), raw.encode(x))
+    checkpoint["ema_encoder"] = {"body.0.weight": torch.zeros(1)}
+    torch.save(checkpoint, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match="do not fit the networks"):
+        adversaria.load(tmp_path / "other.ckpt")
+    checkpoint["ema_encoder"] = [1, 2]
+    torch.save(checkpoint, tmp_path / "damaged.ckpt")
+    with pytest.raises(UserError, match="ema_encoder that is not"):
+        adversaria.load(tmp_path / "damaged.ckpt")

@@ -26,7 +26,8 @@ SMALL = sorted(file.stem for file in (conf_dir() / "experiment").glob("*_small.y
 QUICK = ("acgan_small", "biggan_large_small", "dragan_small", "infogan_small")
 #: what the recipes leave out
 OTHERS = (
-    ("model=vae",),
+    ("model=vae", "~metrics.reconstruction"),
+    ("model=vae_gan", "regulariser=r1", "regulariser.r1.interval=2", "~metrics.reconstruction"),
     ("model=mlp", "augment=ada", "regulariser=[lecam,balanced_consistency]"),
     ("model=sndcgan", "augment=diffaugment", "regulariser=[gradient_penalty,weight_decay]", "optim.accumulate=2"),
     ("model=stylegan2", "data.mirror=true"),

@@ -14,6 +14,7 @@ from adversaria.core.errors import UserError
 from adversaria.core.types import Batch, DataSpec
 from adversaria.modalities import Image, Points
 from adversaria.runs.folder import Run
+from adversaria.systems.autoencoding import unexplained
 from adversaria.systems.build import build_system
 
 IMAGES = DataSpec((1, 16, 16), 10, Image())
@@ -61,6 +62,37 @@ def test_it_learns_to_reconstruct_digits(train_run: Callable[..., Run], make_con
         errors = [float(row["loss/squared_error"]) for row in csv.DictReader(file)]
     assert errors[-1] < 0.6 * errors[0]
     assert (run.samples / "reconstructions_000060.png").is_file()
+
+
+@pytest.mark.parametrize("model", ["vae", "vae_gan"])
+def test_a_posterior_that_says_nothing_is_named(train_run: Callable[..., Run], model: str) -> None:
+    """A divergence that counts a hundred thousand times leaves nothing in the latents."""
+    found = train_run(
+        model,
+        f"model={model}",
+        *SMALL[1:],
+        *(["model.discriminator.width=8"] if model == "vae_gan" else []),
+        "model.beta=1e5",
+        "data.batch_size=32",
+        "metrics=none",
+        "~metrics.reconstruction",
+        "trainer.max_steps=90",
+        "trainer.log_every_n_steps=10",
+        "trainer.accelerator=cpu",
+        "callbacks.health.every_n_steps=10",
+        "callbacks.health.samples=16",
+        "callbacks.health.detectors.posterior_collapse.after=50",
+    ).read_result()
+    assert found is not None
+    assert [finding["detector"] for finding in found["findings"]] == ["posterior_collapse"]
+    assert "of the batch's variance unexplained" in found["findings"][0]["evidence"]
+
+
+def test_what_is_left_unexplained_is_a_share_of_the_batch() -> None:
+    reals = torch.randn(50, 1, 4, 4)
+    assert unexplained(reals, reals) == 0
+    torch.testing.assert_close(unexplained(reals, reals.mean(0).expand_as(reals)), torch.tensor(1.0))
+    torch.testing.assert_close(unexplained(3 * reals + 7, 3 * reals.flip(0) + 7), unexplained(reals, reals.flip(0)))
 
 
 def test_previews_put_each_real_beside_its_reconstruction(make_config: Callable[..., Any]) -> None:

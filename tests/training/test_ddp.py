@@ -8,9 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from exchanging import TINY
 
+import adversaria
+from adversaria.data.images.named import Digits
 from adversaria.runs.folder import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,3 +174,44 @@ def test_two_processes_go_back_together(tmp_path: Path) -> None:
     result = Run(tmp_path / "run").read_result() or {}
     assert (result["status"], result["generator_updates"], result["devices"]) == ("finished", 20, 2)
     assert [(r["step"], r["to_step"]) for r in result["rollbacks"]] == [(14, 8)]
+
+
+@pytest.mark.slow
+def test_three_networks_of_two_processes_stay_equal(tmp_path: Path) -> None:
+    """Encoder, decoder and D step by themselves, a term steps alone, and both ranks score reconstructions together."""
+    (tmp_path / "watching.py").write_text(WATCH)
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "model=vae_gan",
+        "data=digits",
+        "data.batch_size=8",
+        "model.generator.width=8",
+        "model.encoder.width=8",
+        "model.discriminator.width=8",
+        "regulariser=r1",
+        "regulariser.r1.interval=3",
+        "metrics=reconstruction",
+        "trainer=ddp_cpu",
+        "trainer.max_steps=8",
+        f"+callbacks.watch={{_target_: watching.Watch, folder: {tmp_path}}}",
+        "trust=[watching]",
+        f"run_dir={tmp_path / 'run'}",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for name, value in ranks[0]["state"].items():
+        if "running" not in name:  # of the rank's own batches since the last update began
+            assert torch.equal(value, ranks[1]["state"][name]), name
+    assert not torch.equal(ranks[0]["latents"][0], ranks[1]["latents"][0])
+    result = Run(tmp_path / "run").read_result() or {}
+    assert (result["status"], result["devices"], result["images_seen"]) == ("finished", 2, 8 * 8 * 2)
+    sampler = adversaria.load(tmp_path / "run", device="cpu")
+    data = Digits(
+        **{k: v for k, v in ((Run(tmp_path / "run").stored_config() or {})["data"]).items() if k != "_target_"}
+    )
+    data.prepare()
+    x = data.spec.modality.decode(data.batch("test", np.arange(len(data.split("test")))).samples)
+    again = data.spec.modality.decode(data.spec.modality.encode(sampler.reconstruct(x)))
+    assert result["metrics"]["reconstruction_error"] == pytest.approx(float((again - x).square().mean()), rel=1e-4)

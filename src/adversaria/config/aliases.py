@@ -128,10 +128,11 @@ def with_current_names(config: Any) -> Any:
 def up_to_date(config: Any) -> Any:
     """A copy of a config's plain containers in which every name, group and key is one of today.
 
-    Metrics that stand at the top of ``metrics``, without a name, get theirs; keys beside a single named one are its.
+    Metrics that stand at the top of ``metrics``, without a name, get theirs; a key beside named ones is that of the
+    only one, or of the only one that has such a key.
 
     Raises:
-        UserError: a key of metrics stands beside several of them.
+        UserError: a key of metrics stands beside several of them that may have it.
     """
     config = with_current_names(config)
     if not isinstance(config, dict):
@@ -184,7 +185,7 @@ def named_metrics(node: Any) -> Any:
     {'modes': {'_target_': 'mine.Modes', 'count': 3}}
 
     Raises:
-        UserError: a key stands beside several metrics.
+        UserError: a key stands beside several metrics of which not one alone has such a key.
     """
     if not isinstance(node, dict):
         return node
@@ -198,12 +199,16 @@ def named_metrics(node: Any) -> Any:
     loose = {key: value for key, value in node.items() if key not in names}
     if not names or not loose:
         return node
-    key = f"metrics.{next(iter(loose))}"
-    if len(names) > 1:
-        there = " or ".join(key.replace("metrics.", f"metrics.{name}.", 1) for name in names)
-        raise UserError(f"{shown(key)} may be that of {' or '.join(map(shown, names))}; write {shown(there)}")
-    _say(key, key.replace("metrics.", f"metrics.{names[0]}.", 1))
-    return {names[0]: merged(node[names[0]], loose)}
+    found = {name: node[name] for name in names}
+    for last, value in loose.items():
+        key = f"metrics.{last}"
+        owners = names if len(names) == 1 else [name for name in names if last in node[name]] or names
+        if len(owners) > 1:
+            there = " or ".join(f"metrics.{name}.{last}" for name in owners)
+            raise UserError(f"{shown(key)} may be that of {' or '.join(map(shown, owners))}; write {shown(there)}")
+        _say(key, f"metrics.{owners[0]}.{last}")
+        found[owners[0]] = merged(found[owners[0]], {last: value})
+    return found
 
 
 def metric_names(node: Any) -> list[str]:

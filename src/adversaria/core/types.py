@@ -121,6 +121,24 @@ BLOCK = 64
 
 
 @runtime_checkable
+class Reconstructs(Protocol):
+    """What a `Draw` from a model with an encoder can do besides.
+
+    Attributes:
+        encodes: whether there is an encoder.
+    """
+
+    @property
+    def encodes(self) -> bool:
+        """See above."""
+        ...
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Samples ``[N, *spec.shape]`` as the networks see them -> what is made of their latents, of the same shape."""
+        ...
+
+
+@runtime_checkable
 class DrawsEdits(Protocol):
     """A `Draw` whose labels are conditions.
 

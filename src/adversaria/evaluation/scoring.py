@@ -67,7 +67,8 @@ def of_sampler(sampler: Sampler, seed: int = 0) -> Subject:
     """Samples of a trained model; labels, or what is to be edited, come from the reals (see `DrawsInputs.inputs`)."""
 
     def draw(data: DataModule) -> Draw:
-        return DrawFromNetwork(sampler.network, sampler.device, sampler.inputs(data, seed=seed), sampler.condition)
+        inputs = sampler.inputs(data, seed=seed)
+        return DrawFromNetwork(sampler.network, sampler.device, inputs, sampler.condition, sampler.encoder)
 
     about = {"generator_updates": sampler.generator_updates, "images_seen": sampler.images_seen}
     return Subject(

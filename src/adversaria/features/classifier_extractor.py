@@ -56,7 +56,7 @@ class ClassifierExtractor(nn.Module):
             self.classifies_data = self.weights == data.name
         else:
             _check_labels(data)
-            network = _committed(data) or _own(data, device, cache_dir)
+            network = committed_for(data) or _own(data, device, cache_dir)
         arrays, _ = to_arrays(network)
         self.network = network
         self.weights_hash = content_hash(arrays)
@@ -124,7 +124,7 @@ def _channels(data: DataModule) -> int:
     return data.spec.image_shape[0]
 
 
-def _committed(data: DataModule) -> ClassifierNetwork | None:
+def committed_for(data: DataModule) -> ClassifierNetwork | None:
     """The package's own classifier of ``data``, if there is one for images of such channels and classes."""
     network = committed(data.name)
     wanted = (_channels(data), data.spec.num_classes)

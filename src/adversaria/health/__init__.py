@@ -6,6 +6,7 @@ from adversaria.health.detectors import (
     ExplodingGradients,
     GeneratorCollapse,
     NotFinite,
+    PosteriorCollapse,
     ScoreDegrades,
     VanishingGradients,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Finding",
     "GeneratorCollapse",
     "NotFinite",
+    "PosteriorCollapse",
     "Probe",
     "Reading",
     "ScoreDegrades",

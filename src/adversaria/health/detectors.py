@@ -216,6 +216,41 @@ class DiscriminatorOverfits(Detector):
 
 
 @dataclass(frozen=True)
+class PosteriorCollapse(Detector):
+    """Reconstructions say nothing of what was encoded: the decoder ignores its latent, or the encoder writes noise.
+
+    Samples may look well meanwhile, for they need no encoder; so may the score.
+
+    Args:
+        patience, after: see `Detector`.
+        unexplained: squared error of a batch's reconstructions over the batch's variance, the error of its mean sample.
+    """
+
+    unexplained: Positive = 0.8
+
+    explanation: ClassVar[str] = (
+        "reconstructions are no nearer to what was encoded than the mean of the batch: latents carry nothing of the "
+        "samples (posterior collapse), and what is left is a decoder that makes samples of noise"
+    )
+    advice: ClassVar[str] = (
+        "let the likelihood count for more (a lower model.beta, a higher model.gamma), compare features nearer the "
+        "image (model.stage), give the encoder a higher rate (optim.encoder.lr), or slow D down "
+        "(a lower optim.discriminator.lr) so that its features stay useful"
+    )
+    needs: ClassVar[tuple[str, ...]] = ("reconstruction/unexplained",)
+
+    def symptom(self, reading: Reading, earlier: Sequence[Reading]) -> str | None:
+        """See `Detector`."""
+        value = reading["reconstruction/unexplained"]
+        if value > self.unexplained:
+            return (
+                f"reconstructions leave {value:.0%} of the batch's variance unexplained (alarm above "
+                f"{self.unexplained:.0%})"
+            )
+        return None
+
+
+@dataclass(frozen=True)
 class ScoreDegrades(Detector):
     """The monitored score is far from its best.
 

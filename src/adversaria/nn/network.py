@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -97,6 +97,40 @@ class Discriminator(Network):
     mixes_samples: bool = False
     num_class_logits: int | None = None
 
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """Modules within it, the one nearest the sample first, whose outputs are middle features; none by default."""
+        return ()
+
+
+def stage_features(discriminator: nn.Module, stage: int, x: Tensor, labels: Tensor | None = None) -> Tensor:
+    """What comes out of a stage of a discriminator; of what lies behind it nothing is computed.
+
+    Args:
+        discriminator: any whose `Discriminator.stages` are as many.
+        stage: 1 is the one nearest the sample.
+        x: samples ``[N, *spec.shape]``.
+        labels: ``[N]`` if it is conditional.
+    """
+
+    def found(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        raise _Found(output)
+
+    hook = as_discriminator(discriminator).stages[stage - 1].register_forward_hook(found)
+    try:
+        discriminator(x, labels)
+    except _Found as reached:
+        return reached.features
+    finally:
+        hook.remove()
+    raise RuntimeError(f"{type(discriminator).__name__} did not pass through its stage {stage}")
+
+
+class _Found(Exception):  # no error: the way out of a pass that has gone far enough
+    def __init__(self, features: Tensor) -> None:
+        super().__init__()
+        self.features = features
+
 
 def as_generator(network: nn.Module) -> Generator:
     """``network`` itself, or what a plain ``nn.Module`` of a user's own says, with the defaults of `Generator`.
@@ -166,6 +200,10 @@ class _PlainDiscriminator(Discriminator):
         self.packing = int(_said(network, "packing", 1))
         self.mixes_samples = bool(_said(network, "mixes_samples", False))
         self.num_class_logits = _said(network, "num_class_logits", None)
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        return tuple(getattr(self.network, "stages", ()))
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Any:
         return self.network(x, labels)

@@ -225,9 +225,10 @@ _PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "global_step": (_is_count, "a number of updates"),
     "images_seen": (_is_count, "a number of images"),
     "ema": (_are_tensors_or_none, "a mapping of names to tensors"),
+    "ema_encoder": (_are_tensors_or_none, "a mapping of names to tensors"),
     "rollbacks": (_is_record, "a list of rollbacks"),
 }
-_OPTIONAL = ("ema", "rollbacks")
+_OPTIONAL = ("ema", "ema_encoder", "rollbacks")
 
 
 def _way_out(path: Path) -> str:

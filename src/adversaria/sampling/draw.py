@@ -10,9 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from adversaria.core.errors import UserError
 from adversaria.core.types import Batch, DataSpec
 from adversaria.nn.inputs import Inputs
 from adversaria.nn.network import as_generator
+from adversaria.nn.posterior import Posterior
 from adversaria.nn.prior import Prior
 
 
@@ -24,12 +26,19 @@ class Draw:
         device: of the network.
         inputs: what it is called with, by number.
         condition: what its conditions look like; None: it is called with labels or with latents alone.
+        encoder: gives the posterior of a sample's latent, on the same device and in eval mode; None: there is none.
     """
 
     def __init__(
-        self, network: nn.Module, device: torch.device, inputs: Inputs, condition: DataSpec | None = None
+        self,
+        network: nn.Module,
+        device: torch.device,
+        inputs: Inputs,
+        condition: DataSpec | None = None,
+        encoder: nn.Module | None = None,
     ) -> None:
-        self.network, self.device, self.inputs, self.condition = network, device, inputs, condition
+        self.network, self.device, self.inputs = network, device, inputs
+        self.condition, self.encoder = condition, encoder
         self._dtype = _dtype_of(network)
 
     @torch.no_grad()
@@ -39,6 +48,30 @@ class Draw:
         """
         z, labels = self.inputs(start, stop)
         return Batch(self.samples_of(z, labels), labels)
+
+    @property
+    def encodes(self) -> bool:
+        """Whether there is an encoder, and so reconstructions."""
+        return self.encoder is not None
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """The means of the posteriors of samples ``x [N, *shape]``: latents ``[N, latent_dim]``, on the device.
+
+        Raises:
+            UserError: there is no encoder.
+        """
+        if self.encoder is None:
+            raise UserError("this model has no encoder that finds latents of samples; train one with model=vae_gan")
+        return Posterior.of(self.encoder, x.to(self.device, self._dtype)).mean
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """What is made of the latents of samples ``x [N, *shape]``, of the same shape.
+
+        Raises:
+            UserError: there is no encoder.
+        """
+        return self.samples_of(self.encode(x), None)
 
     @torch.no_grad()
     def samples_of(self, z: Tensor, labels: Tensor | None) -> Tensor:

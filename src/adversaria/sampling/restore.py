@@ -36,12 +36,13 @@ _LARGEST_OWN_BUFFERS = 64 * 2**20
 
 class Restored(NamedTuple):
     """A network that samples are taken from, on the CPU, the prior of its latents, what makes its conditions (None: it
-    has none, or the data has them), and whose weights it has."""
+    has none, or the data has them), whose weights it has, and what finds latents of samples (None: nothing does)."""
 
     network: nn.Module
     prior: Prior
     pairing: Pairing | None
     weights: Literal["ema", "raw"]
+    encoder: nn.Module | None
 
 
 def restore_sampler(checkpoint: Mapping[str, Any], spec: DataSpec, *, raw: bool, packages: Sequence[str]) -> Restored:
@@ -71,20 +72,29 @@ def _restored(checkpoint: Mapping[str, Any], spec: DataSpec, raw: bool, packages
     config, trust = checkpoint["config"], Trust(packages, EVERYTHING)
     check_objective(config, packages)
     model = _node(config, "model")
-    name = _sampler_name(model, trust)
+    system = _system(model, trust)
     average = None if raw else checkpoint.get("ema")
-    trained = _below(checkpoint["state_dict"], name)
-    tensors = trained if average is None else average
-    with torch.device("meta"), _Unfilled():
-        outline = _network(config, model, name, spec, trust)
-    _refuse_others(outline, trained)
-    _refuse_others(outline, tensors)
-    network = _network(config, model, name, spec, trust)
-    network.load_state_dict(tensors)
-    iterate_together(network)
+
+    def loaded(name: str, node: Any, average: Mapping[str, Tensor] | None) -> nn.Module:
+        trained = _below(checkpoint["state_dict"], name)
+        tensors = trained if average is None else average
+        with torch.device("meta"), _Unfilled():
+            outline = _network(config, node, name, spec, trust)
+        _refuse_others(outline, trained)
+        _refuse_others(outline, tensors)
+        network = _network(config, node, name, spec, trust)
+        network.load_state_dict(tensors)
+        iterate_together(network)
+        return network
+
+    network = loaded(system.sampler_name, model.get(system.sampler_name), average)
     latent = construct(model["latent"], "model.latent", trust) if model.get("latent") else None
     pairing = construct(model["pairing"], "model.pairing", trust) if model.get("pairing") else None
-    return Restored(network, Prior.of(network, latent), pairing, "raw" if average is None else "ema")
+    prior, encoder = Prior.of(network, latent), None
+    if system.encoder_name is not None:  # of version 0.1 there is no average of it
+        node = _made_now(model.get(system.encoder_name), latent_dim=prior.latent_dim)
+        encoder = loaded(system.encoder_name, node, None if raw else checkpoint.get("ema_encoder"))
+    return Restored(network, prior, pairing, "raw" if average is None else "ema", encoder)
 
 
 def check_objective(config: Plain, packages: Sequence[str]) -> None:
@@ -133,11 +143,16 @@ class _Unfilled(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _sampler_name(model: Plain, trust: Trust) -> str:
-    """Under which key of ``model`` the network stands that samples are taken from."""
-    system: Any = _parts(model, trust) or trust.find(model.get("_target_"), "model", PLACES["model"].kinds)
-    name: str = system.sampler_name
-    return name
+def _system(model: Plain, trust: Trust) -> Any:
+    """What says under which keys of ``model`` the networks stand that a checkpoint is loaded for."""
+    return _parts(model, trust) or trust.find(model.get("_target_"), "model", PLACES["model"].kinds)
+
+
+def _made_now(node: Any, **arguments: Any) -> Any:
+    """A node that is there to be called later (``_partial_: true``), with the arguments of that call."""
+    if not isinstance(node, dict):
+        return node
+    return {**{key: value for key, value in node.items() if key != "_partial_"}, **arguments}
 
 
 def of_this_machine(node: Any) -> Any:
@@ -159,8 +174,8 @@ def _node(config: Plain, group: str) -> Plain:
     return node
 
 
-def _network(config: Plain, model: Plain, name: str, spec: DataSpec, trust: Trust) -> nn.Module:
-    network: nn.Module = construct(model.get(name), f"model.{name}", trust, spec=spec)
+def _network(config: Plain, node: Any, name: str, spec: DataSpec, trust: Trust) -> nn.Module:
+    network: nn.Module = construct(node, f"model.{name}", trust, spec=spec)
     if not isinstance(network, nn.Module):
         raise UserError(f"model.{name} of the checkpoint's config is no network; the file is damaged")
     regularisers = _node(config, "regulariser")

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,19 +66,22 @@ class Sampler(DrawsInputs):
         generator_updates, images_seen: how far it was trained.
         weights: ``"ema"`` or ``"raw"``.
         batch_norm: which statistics BatchNorm uses, in words.
+        encoder: gives the posterior of a sample's latent; None for a model without one.
     """
 
     def __init__(self, checkpoint: dict[str, Any], *, raw: bool, trust: Sequence[str], device: torch.device) -> None:
         self.config: dict[str, Any] = checkpoint["config"]
         self.spec: DataSpec = spec_of(checkpoint["spec"], trust)
         restored = restore_sampler(checkpoint, self.spec, raw=raw, packages=trust)
-        self.network, self.prior, self.pairing, self.weights = restored
+        self.network, self.prior, self.pairing, self.weights, self.encoder = restored
         self.conditional = as_generator(self.network).conditional
         self.generator_updates: int = checkpoint["global_step"]
         self.images_seen: int = checkpoint["images_seen"]
         self.batch_norm = RUNNING
         self.device = device
-        self.network.to(device).eval().requires_grad_(False)
+        for network in (self.network, self.encoder):
+            if network is not None:
+                network.to(device).eval().requires_grad_(False)
 
     def use_standing_statistics(self, batches: int, *, seed: int = 0, truncation: float | None = None) -> None:
         """From now on BatchNorm uses averages over ``batches`` of 64 samples instead of its running statistics.
@@ -139,6 +142,37 @@ class Sampler(DrawsInputs):
         size = self.block_size(batch_size)
         starts = range(0, count, size)
         return torch.cat([draw(start, min(count, start + size)).samples.float().cpu() for start in starts])
+
+    def encode(self, samples: Tensor, *, batch_size: int = 256) -> Tensor:
+        """The latents of samples, as means of their posteriors.
+
+        Args:
+            samples: ``[N, *spec.shape]`` in ``spec.value_range``.
+            batch_size: how many at a time.
+
+        Returns:
+            float32 ``[N, latent_dim]`` on the CPU, for ``sample(N, given=...)``.
+
+        Raises:
+            UserError: the model has no encoder, or samples have another shape.
+        """
+        return self._in_blocks(self.draw().encode, samples, batch_size)
+
+    def reconstruct(self, samples: Tensor, *, batch_size: int = 256) -> Tensor:
+        """What the model makes of the latents of samples; arguments and errors as of `encode`.
+
+        Returns:
+            float32 ``[N, *spec.shape]`` in ``spec.value_range``, on the CPU.
+        """
+        return self._in_blocks(self.draw().reconstruct, samples, batch_size)
+
+    def _in_blocks(self, function: Callable[[Tensor], Tensor], samples: Tensor, batch_size: int) -> Tensor:
+        if samples.shape[1:] != self.spec.shape or not len(samples):
+            raise UserError(
+                f"the samples have shape {list(samples.shape)}, and this model is for {list(self.spec.shape)}; give at "
+                "least one of these, [N, ...]"
+            )
+        return torch.cat([function(part).float().cpu() for part in samples.split(self.block_size(batch_size))])
 
     @property
     def edited_channels(self) -> int:
@@ -265,7 +299,7 @@ class Sampler(DrawsInputs):
     ) -> Draw:
         """The stream of samples that `sample` takes the first ``count`` of."""
         inputs = self.inputs(given=given, seed=seed, labels=self.labels(labels), truncation=truncation)
-        return Draw(self.network, self.device, inputs, self.condition)
+        return Draw(self.network, self.device, inputs, self.condition, self.encoder)
 
     def block_size(self, batch_size: int) -> int:
         """How many samples to draw at a time: ``batch_size``, or fewer of samples so large that a batch has no room."""

@@ -106,12 +106,21 @@ class SteppedModule(Shortcuts, DrawsInputs, ABC):
     #: optimizers, one each; an optimizer may train others besides (a VAE's trains the encoder too). What is logged of a
     #: network or an optimizer has its role in its name
     network_names: tuple[str, ...] = ("generator",)
-    #: role of the network that samples are taken from; a checkpoint is loaded for sampling by building this one alone
+    #: role of the network that samples are taken from; a checkpoint is loaded for sampling by building this one, and
+    #: the encoder
     sampler_name: str = "generator"
+    #: role of the network that gives the posterior of a sample's latent (see `adversaria.nn.posterior`), which is
+    #: averaged as the sampler is; None: there is none
+    encoder_name: str | None = None
     trainer: Any
 
     def __init__(self, *, spec: DataSpec, optim: Optim, seed: int) -> None:
         super().__init__()
+        if optim.encoder is not None and self.encoder_name not in self.network_names:
+            raise UserError(
+                f"optim.encoder is for a model that optimises an encoder by itself, which {type(self).__name__} does "
+                "not; leave it out, or choose model=vae_gan"
+            )
         self.automatic_optimization = False
         self.spec, self.optim, self.seed = spec, optim, seed
         #: each time that the run was put back to an earlier state: what happened, and by what its rates and penalties
@@ -141,13 +150,18 @@ class SteppedModule(Shortcuts, DrawsInputs, ABC):
         """The network that samples are taken from, and whose weights are averaged; it may hold several."""
         return self._network(self.sampler_name)
 
+    @property
+    def encoding(self) -> nn.Module | None:
+        """The network under `encoder_name`, if there is one."""
+        return None if self.encoder_name is None else self._network(self.encoder_name)
+
     def _network(self, role: str) -> nn.Module:
         try:
             return self.get_submodule(role)
         except AttributeError as error:
             raise UserError(
                 f"{type(self).__name__} says that {role} is one of its networks and has no such attribute; set it in "
-                "__init__, or correct network_names and sampler_name"
+                "__init__, or correct network_names, sampler_name and encoder_name"
             ) from error
 
     def optimizers_by_role(self) -> dict[str, Optimizer]:
@@ -275,11 +289,14 @@ class SteppedModule(Shortcuts, DrawsInputs, ABC):
         if self.log_due:
             self.step_values = {name: value.detach() for name, value in {**losses, **values}.items()}
 
-    def backward_part(self, loss: Tensor) -> Tensor:
-        """Adds the gradients of one of ``optim.accumulate`` microbatches; returns its share of the loss, detached."""
+    def backward_part(self, loss: Tensor, **keywords: Any) -> Tensor:
+        """Adds the gradients of one of ``optim.accumulate`` microbatches; returns its share of the loss, detached.
+
+        ``keywords`` are those of `Tensor.backward`.
+        """
         if self.optim.accumulate > 1:
             loss = loss / self.optim.accumulate
-        self.differentiate(loss)
+        self.differentiate(loss, **keywords)
         return loss.detach()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

@@ -259,8 +259,12 @@ class GAN(SteppedModule):
 
     def generate_and_discriminate(self, step: Step) -> tuple[Tensor, Tensor | None]:
         """D's logits of new fakes, and of the reals where the loss compares the two; ``step`` gets all of it."""
-        discriminator = self.forwards["discriminator"]
         step.fake = self.forwards["generator"](step.latents, step.fake_labels)
+        return self.discriminate_fakes(step)
+
+    def discriminate_fakes(self, step: Step) -> tuple[Tensor, Tensor | None]:
+        """D's logits of the fakes, and of the reals where the loss compares the two; ``step`` gets all that D said."""
+        discriminator = self.forwards["discriminator"]
         fake: DiscriminatorOutput = discriminator(*step.shown(step.fake, step.fake_labels))
         step.fake_output = fake
         if not self.loss.needs_real_logits:

@@ -100,6 +100,7 @@ class Optim:
     Args:
         generator: makes G's optimizer from its parameters (the only one of a model with a single optimizer).
         discriminator: makes D's.
+        encoder: makes that of an encoder which is optimised by itself; null: as ``generator`` does.
         n_critic: D steps for each generator update.
         generator_batch: fakes in a G step on one device; null: as many as ``data.batch_size``.
         accumulate: into how many equal parts each batch is cut, one after the other through the networks, their
@@ -111,6 +112,7 @@ class Optim:
 
     generator: OptimizerFactory
     discriminator: OptimizerFactory | None = None
+    encoder: OptimizerFactory | None = None
     n_critic: Count = 1
     generator_batch: Count | None = None
     accumulate: Count = 1
@@ -124,7 +126,7 @@ class Optim:
         for name, value in {**positive, **{k: v for k, v in optional.items() if v is not None}}.items():
             if value <= 0:
                 raise UserError(f"optim.{name}={value} must be above 0")
-        for factory in (self.generator, self.discriminator):
+        for factory in (self.generator, self.discriminator, self.encoder):
             if factory is not None:  # settings are refused now, not when the run has a folder
                 made = make_optimizer(factory, [nn.Parameter(torch.zeros(1))], scaled_gradients=False)
                 if self.beta2 is not None and "betas" not in made.defaults:

@@ -44,12 +44,12 @@ class Shortcuts(LightningModule):
         # callbacks are also users'; what they listen to is what they override
         return [c for c in self.trainer.callbacks if getattr(type(c), hook) is not getattr(Callback, hook)]
 
-    def differentiate(self, loss: Tensor) -> None:
-        """Adds the gradients of ``loss`` to those of the weights."""
+    def differentiate(self, loss: Tensor, **keywords: Any) -> None:
+        """Adds the gradients of ``loss`` to those of the weights; ``keywords`` are those of `Tensor.backward`."""
         if self._plain:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward(**keywords)  # type: ignore[no-untyped-call]
         else:
-            self.manual_backward(loss)
+            self.manual_backward(loss, **keywords)
 
     def step_uncounted(self, optimizer: Optimizer) -> None:
         """An optimizer step that does not advance `global_step`, with the hooks and precision of one that does."""

@@ -6,17 +6,16 @@ Its decoder is any generator, so that a GAN and a VAE with the same sampler can 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import NonNegative, Seed
 from adversaria.core.types import Batch, DataSpec
-from adversaria.nn.network import as_generator
+from adversaria.nn.posterior import Posterior
 from adversaria.nn.prior import Prior
+from adversaria.systems.autoencoding import check_decoder, reconstruction_pairs, unexplained
 from adversaria.systems.base import SteppedModule
 from adversaria.systems.optim import Optim, make_optimizer
 
@@ -39,8 +38,10 @@ class VAE(SteppedModule):
         seed: of the run.
 
     Raises:
-        UserError: a conditional decoder, a negative ``beta``, or more than one D step.
+        UserError: a decoder with labels or codes, a negative ``beta``, or more than one D step.
     """
+
+    encoder_name = "encoder"
 
     def __init__(
         self,
@@ -56,14 +57,7 @@ class VAE(SteppedModule):
         if beta < 0:
             raise UserError(f"model.beta={beta} must not be negative")
         self.prior = Prior.of(generator)
-        if as_generator(generator).conditional:
-            raise UserError(
-                "model.generator.conditional=true is not for a VAE, whose encoder sees no labels; set it to false"
-            )
-        if optim.n_critic != 1 or optim.accumulate != 1 or optim.generator_batch is not None:
-            raise UserError(
-                "optim.n_critic, optim.accumulate and optim.generator_batch are for GANs; leave them out of a VAE"
-            )
+        check_decoder(generator, optim, "a VAE")
         self.generator, self.beta = generator, beta
         self.encoder = encoder(spec=spec, latent_dim=self.prior.latent_dim)
         self.forwards = {"generator": generator, "encoder": self.encoder}
@@ -76,22 +70,20 @@ class VAE(SteppedModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One update of encoder and decoder."""
         real, _ = self.begin_step(batch)
-        mean, log_variance = self.forwards["encoder"](real)
-        mean, log_variance = mean.float(), log_variance.float()
-        z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        error = (self.forwards["generator"](z).float() - real).square().mean()
+        posterior = Posterior.of(self.forwards["encoder"], real)
+        decoded = self.forwards["generator"](posterior.draw()).float()
+        error = (decoded - real).square().mean()
         # -log N(x | decoded, error) up to a constant, for each dimension of x
         reconstruction = 0.5 * error.log()
-        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / real[0].numel()
+        divergence = posterior.divergence().mean() / real[0].numel()
         loss = reconstruction + self.beta * divergence
         self.backward_part(loss)
         self.step_counted(self.optimizers())
-        self.end_step({"loss/elbo": loss}, {"loss/divergence": divergence, "loss/squared_error": error})
+        values = {"loss/divergence": divergence, "loss/squared_error": error}
+        if self.log_due:
+            values["reconstruction/unexplained"] = unexplained(real, decoded)
+        self.end_step({"loss/elbo": loss}, values)
 
-    @torch.no_grad()
     def previews(self, reals: Tensor) -> dict[str, Tensor]:
         """``reconstructions``: each real beside what is decoded from the mean of its posterior."""
-        reals = reals[: max(1, len(reals) // 2)]
-        mean, _ = self.encoder(reals)
-        pairs: Any = torch.stack([reals, self.generator(mean)], dim=1)
-        return {"reconstructions": pairs.flatten(0, 1)}
+        return {"reconstructions": reconstruction_pairs(self.encoder, self.generator, reals)}

@@ -12,6 +12,7 @@ from torch import nn
 from adversaria.core.errors import UserError
 from adversaria.core.schedules import LinearRamp, Progress
 from adversaria.training.callbacks import EMA, sampler_of
+from adversaria.training.callbacks.ema import encoder_of
 
 
 def at(update: int, per_update: int = 10) -> Progress:
@@ -21,9 +22,10 @@ def at(update: int, per_update: int = 10) -> Progress:
 class System(nn.Module):
     """Stands for a system with 10 images an update."""
 
-    def __init__(self) -> None:
+    def __init__(self, encodes: bool = False) -> None:
         super().__init__()
         self.sampler = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+        self.encoding = nn.Linear(2, 4) if encodes else None
         self.updates = 0
 
     def progress(self) -> Progress:
@@ -49,6 +51,29 @@ def test_average_equals_a_plain_loop() -> None:
         torch.testing.assert_close(average.double(), want, rtol=1e-5, atol=1e-6)
         assert not average.requires_grad
     assert torch.equal(ema.network[1].running_mean, system.sampler[1].running_mean)
+
+
+def test_an_encoder_is_averaged_as_the_sampler_is_and_saved_beside_it() -> None:
+    ema, system = EMA(half_life=None, decay=0.75), System(encodes=True)
+    assert system.encoding is not None
+    trainer: Any = SimpleNamespace(global_step=0)
+    ema.on_fit_start(trainer, system)  # type: ignore[arg-type]
+    start = system.encoding.weight.detach().clone()
+    system.encoding.weight.data.normal_()
+    system.updates = 1
+    ema.on_train_batch_end(trainer, system)  # type: ignore[arg-type]
+    assert ema.encoder is not None
+    expected = 0.75 * start + 0.25 * system.encoding.weight.detach()
+    torch.testing.assert_close(ema.encoder.weight, expected)
+    saved: dict[str, Any] = {}
+    ema.on_save_checkpoint(trainer, system, saved)  # type: ignore[arg-type]
+    assert saved.keys() == {"ema", "ema_encoder"}
+    again = EMA(half_life=None, decay=0.75)
+    again.on_load_checkpoint(trainer, system, saved)  # type: ignore[arg-type]
+    again.on_fit_start(trainer, system)  # type: ignore[arg-type]
+    assert again.encoder is not None
+    assert torch.equal(again.encoder.weight, ema.encoder.weight)
+    assert encoder_of(SimpleNamespace(callbacks=[again])) is again.encoder  # type: ignore[arg-type]
 
 
 def test_after_one_half_life_half_of_the_start_is_left() -> None:

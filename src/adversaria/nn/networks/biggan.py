@@ -228,6 +228,11 @@ class BigGANDiscriminator(Discriminator):
         self.head = make(nn.Linear(widths[-1], 1))
         self.projection = make(label_embedding(spec, widths[-1])) if conditional else None
 
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """Each residual block with the attention behind it, if there is any."""
+        return list(self.attention)
+
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, C, H, W]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, F]``."""
         condition = label_arguments(labels, self.conditional)

@@ -8,6 +8,7 @@ paper's.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -196,6 +197,7 @@ class DCGANDiscriminator(Discriminator):
             activation_layer(key, activation),
             *after(widths[0]),
         ]
+        self._ends = [len(layers)]  # how many layers there are up to each change of the side
         convolve = choose(f"{key}.convolution", convolution, CONVOLUTIONS)
         for narrow, wide in pairwise(widths):
             normalise = norm_layers(key, norm, wide)
@@ -205,11 +207,17 @@ class DCGANDiscriminator(Discriminator):
                 activation_layer(key, activation),
                 *after(wide),
             ]
+            self._ends.append(len(layers))
         self.layers = nn.Sequential(*layers, nn.Flatten())
         # A kernel-4 convolution of a 4x4 map.
         self.head = nn.Linear(widths[-1] * 4 * 4, 1)
         self.apply(init_weights)
         initialise(key, self, init, init_gain)
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """One for each side of the maps: the last module at it."""
+        return [self.layers[k - 1] for k in self._ends]
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, C, H, W]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, 256 * 4 * 4]``."""

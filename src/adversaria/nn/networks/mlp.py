@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -111,6 +112,11 @@ class MLPDiscriminator(Discriminator):
         self.layers = nn.Sequential(*hidden_layers(key, input_dim, width, depth, activation))
         self.head = nn.Linear(width, 1)
         initialise(key, self, init, init_gain)
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """The activation of each hidden layer."""
+        return list(self.layers)[1::2]
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, *spec.shape]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, width]``."""

@@ -6,6 +6,8 @@ as L1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -68,6 +70,11 @@ class PatchDiscriminator(Discriminator):
         self.layers = nn.Sequential(*layers)
         self.head = nn.Conv2d(before, 1, 4, 1, 1)
         self.apply(normal_weights)
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """The activation of each convolution."""
+        return [layer for layer in self.layers if isinstance(layer, nn.LeakyReLU)]
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, C, H, W]`` and ``condition [N, C', H, W]`` -> logits of patches ``[N, 1, H', W']``."""

@@ -225,12 +225,19 @@ class R3GANDiscriminator(Discriminator):
         depth = sum(stage.blocks for stage in stages)
         layers: list[nn.Module] = [scaled(nn.Conv2d(channels, stages[0].width, 1, bias=False))]
         layers += residual(stages[0], expansion, kernel_size, depth)
+        self._ends = [len(layers)]  # how many layers there are up to each change of the side
         for before, stage in pairwise(stages):
             layers += [Downsample(), *changed(before.width, stage.width)]
             layers += residual(stage, expansion, kernel_size, depth)
+            self._ends.append(len(layers))
         self.layers = nn.Sequential(*layers)
         self.basis = nn.Parameter(torch.randn(last, 4, 4) / 4)
         self.head = scaled(nn.Linear(last, outputs, bias=False))
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """The last residual block at each side."""
+        return [self.layers[k - 1] for k in self._ends]
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, C, H, W]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, 768]``."""

@@ -7,6 +7,7 @@ each block is given the latent itself, as each block of BigGAN is (Brock et al. 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -164,6 +165,11 @@ class ResidualMLPDiscriminator(Discriminator):
         self.trunk = Trunk(input_dim, width, depth, activation_layer(key, activation))
         self.head = nn.Linear(width, 1)
         initialise(key, self, init, init_gain)
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """Each residual block."""
+        return list(self.trunk.blocks)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, *spec.shape]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, width]``."""

@@ -26,6 +26,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -218,6 +219,11 @@ class ResNetDiscriminator(Discriminator):
         self.head = make(nn.Linear(widths[-1], 1))
         self.projection = make(nn.Embedding(classes, widths[-1])) if conditional and not classifier else None
         self.classifier = make(nn.Linear(widths[-1], classes)) if classifier else None
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """Each residual block."""
+        return list(self.blocks)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, C, H, W]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, width]``."""

@@ -6,6 +6,7 @@ trainable parameters and D 5,860,865.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from torch import Tensor, nn
@@ -109,6 +110,11 @@ class SNDCGANDiscriminator(Discriminator):
             nn.Flatten(),
         )
         self.head = spectral_norm(initialised(nn.Linear(8 * w * side * side, 1)))
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """The activation of each convolution."""
+        return [layer for layer in self.layers if isinstance(layer, nn.LeakyReLU)]
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, C, H, W]`` -> logits ``[N]``, features ``[N, 8 * w * H/8 * W/8]``; it takes no labels."""

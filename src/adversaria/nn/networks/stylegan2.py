@@ -12,6 +12,7 @@ has the range of float32. Images have no bounds, as G ends in a sum of linear ma
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -275,6 +276,11 @@ class StyleGAN2Discriminator(Discriminator):
         self.head = EqualisedLinear(last, cmap_dim if conditional else 1)
         codes = LabelCode(spec, cmap_dim) if conditional else None
         self.mapping = MappingNetwork(0, cmap_dim, layers=mapping_layers, labels=codes) if conditional else None
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """Each block, which halves the side."""
+        return list(self.blocks)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:
         """``x [N, C, H, W]``, ``labels [N]`` if conditional -> logits ``[N]``, features ``[N, 512]``, in float32."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -90,6 +90,11 @@ class EnclosingDiscriminator(Enclosing, Discriminator):
     def inner(self) -> Discriminator:
         """See `Enclosing`."""
         return as_discriminator(self.network)
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """Those of the enclosed discriminator."""
+        return self.inner.stages
 
     @abstractmethod
     def forward(self, x: Tensor, labels: Tensor | None = None) -> DiscriminatorOutput:

@@ -85,9 +85,14 @@ DIRECTIONS = {
     "mode_tv": -1,
     "mode_kl": -1,
     "mode_confidence": 1,
+    "reconstruction_error": -1,
+    "reconstruction_class_kept": 1,
 }
 #: those of `DIRECTIONS` that the first table shows besides the monitored score, if they are there
-MAIN = ("fid", "kid", "is", "precision", "recall", "modes_covered", "high_quality_share")
+MAIN = (
+    *("fid", "kid", "is", "precision", "recall", "modes_covered", "high_quality_share"),
+    *("reconstruction_error", "reconstruction_class_kept"),
+)
 
 _STEMS = "|".join(sorted(DIRECTIONS, key=len, reverse=True))
 _NAME = re.compile(rf"(?:(?P<extractor>\w+?)_)?(?P<stem>{_STEMS})(?P<samples>\d+k?)?(?P<split>_test)?")

@@ -14,6 +14,7 @@ from adversaria.health import (
     DiscriminatorOverfits,
     DiscriminatorWon,
     GeneratorCollapse,
+    PosteriorCollapse,
     ScoreDegrades,
     VanishingGradients,
 )
@@ -179,6 +180,21 @@ THEMES = (
                 {"diversity/spread": "spread", "diversity/nearest": "to the nearest"},
                 limits=((GeneratorCollapse, "spread"),),
                 level=(1, "as reals"),
+                log=True,
+                floor=1e-3,
+            ),
+        ),
+    ),
+    Theme(
+        "Reconstructions: do latents say what was encoded?",
+        "The squared error of reconstructions over the variance of the batch. 1 is the error of the batch's mean "
+        "sample, which a decoder reaches that ignores its latent; other samples than those encoded are worse.",
+        (
+            Lines(
+                "share of the variance that is left unexplained",
+                {"reconstruction/unexplained": "unexplained"},
+                limits=((PosteriorCollapse, "unexplained"),),
+                level=(1, "the mean sample"),
                 log=True,
                 floor=1e-3,
             ),

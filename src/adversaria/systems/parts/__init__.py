@@ -100,9 +100,11 @@ class Parts:
 
     Attributes:
         sampler_name: key of the network that samples are taken from.
+        encoder_name: key of the one that gives the posterior of their latents; None: there is none.
     """
 
     sampler_name: ClassVar[str] = "generator"
+    encoder_name: ClassVar[str | None] = None
 
 
 def parts_name(system: Any) -> str | None:

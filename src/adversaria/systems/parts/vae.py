@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -15,6 +16,7 @@ from adversaria.systems.parts import Parts
 class VAEParts(Parts):
     """Those of `adversaria.systems.vae.VAE`, where their meaning is described."""
 
+    encoder_name: ClassVar[str | None] = "encoder"
     generator: nn.Module
     encoder: Callable[..., nn.Module]
     beta: NonNegative = 1.0

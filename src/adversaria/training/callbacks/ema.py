@@ -1,4 +1,4 @@
-"""Exponential moving average of the network that makes samples."""
+"""Exponential moving average of the network that makes samples, and of the one that finds their latents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
-from torch import nn
+from torch import Tensor, nn
 
 from adversaria.core.errors import UserError
 from adversaria.core.ranges import Amount, AtLeast, Decay, Positive
@@ -19,6 +19,8 @@ from adversaria.training.callbacks.lookup import callback_of, system_of
 
 class EMA(Callback):
     """Keeps an average of the sampler's parameters, for samples, scores and checkpoints; training never sees it.
+
+    Where the system has an encoder its parameters are averaged alike.
 
     The decay of one update is ``0.5 ** (images of the update / half-life)`` with the half-life
     ``min(half_life, ramp_up * images seen)`` (Karras et al. 2020, "Training GANs with Limited Data", appendix), or
@@ -58,18 +60,23 @@ class EMA(Callback):
         if start < 0:
             raise UserError(f"callbacks.ema.start={start} is negative; give the number of updates, 0 for none")
         self.half_life, self.ramp_up, self.fixed, self.start = half_life, ramp_up, decay, start
+        #: the averages of sampler and encoder
         self.network: nn.Module | None = None
+        self.encoder: nn.Module | None = None
         self._restored: dict[str, Any] | None = None
+        self._restored_encoder: dict[str, Any] | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: SteppedModule) -> None:
-        """Copies the sampler, on its device by now, or takes the average that a checkpoint brought."""
-        source = pl_module.sampler
-        self.network = copy.deepcopy(source).eval().requires_grad_(False)
-        if self._restored is not None:
-            self.network.load_state_dict(self._restored)
-            self._restored = None
-        self._source = [p.detach() for p in source.parameters()], list(source.buffers())
-        self._average = [p.detach() for p in self.network.parameters()], list(self.network.buffers())
+        """Copies the networks, on their device by now, or takes the averages that a checkpoint brought."""
+        sources = [pl_module.sampler]
+        self.network = _copy(pl_module.sampler, self._restored)
+        averages = [self.network]
+        if (encoder := pl_module.encoding) is not None:
+            self.encoder = _copy(encoder, self._restored_encoder)
+            sources.append(encoder)
+            averages.append(self.encoder)
+        self._restored = self._restored_encoder = None
+        self._source, self._average = _tensors(sources), _tensors(averages)
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: SteppedModule, *_: Any) -> None:
@@ -91,13 +98,29 @@ class EMA(Callback):
         return float(0.5 ** (progress.images / progress.update / half_life)) if half_life > 0 else 0.0
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: SteppedModule, checkpoint: dict[str, Any]) -> None:
-        """Adds ``checkpoint["ema"]``, a state dict of the sampler."""
+        """Adds ``checkpoint["ema"]``, a state dict of the sampler, and ``"ema_encoder"`` where there is an encoder."""
         assert self.network is not None
         checkpoint["ema"] = self.network.state_dict()
+        if self.encoder is not None:
+            checkpoint["ema_encoder"] = self.encoder.state_dict()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: SteppedModule, checkpoint: dict[str, Any]) -> None:
-        """Keeps ``checkpoint["ema"]`` until the sampler is on its device."""
-        self._restored = checkpoint.get("ema")
+        """Keeps the averages until the networks are on their device; before there was one of the encoder it begins."""
+        self._restored, self._restored_encoder = checkpoint.get("ema"), checkpoint.get("ema_encoder")
+
+
+def _copy(network: nn.Module, restored: dict[str, Any] | None) -> nn.Module:
+    """A copy that is not trained, with these weights if they are there."""
+    average = copy.deepcopy(network).eval().requires_grad_(False)
+    if restored is not None:
+        average.load_state_dict(restored)
+    return average
+
+
+def _tensors(networks: list[nn.Module]) -> tuple[list[Tensor], list[Tensor]]:
+    """Their parameters and their buffers."""
+    parameters = [p.detach() for network in networks for p in network.parameters()]
+    return parameters, [b for network in networks for b in network.buffers()]
 
 
 def sampler_of(trainer: Trainer) -> nn.Module:
@@ -106,3 +129,11 @@ def sampler_of(trainer: Trainer) -> nn.Module:
     if average is not None and average.network is not None:
         return average.network
     return system_of(trainer).sampler
+
+
+def encoder_of(trainer: Trainer) -> nn.Module | None:
+    """The encoder likewise; None for a system without one."""
+    average = callback_of(trainer, EMA)
+    if average is not None and average.encoder is not None:
+        return average.encoder
+    return system_of(trainer).encoding

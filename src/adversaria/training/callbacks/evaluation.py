@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
@@ -21,7 +22,7 @@ from adversaria.evaluation.protocol import Metrics, missing_of
 from adversaria.evaluation.several import monitored, refuse_equal_scores
 from adversaria.sampling.draw import Draw
 from adversaria.systems.base import SteppedModule
-from adversaria.training.callbacks.ema import EMA, sampler_of
+from adversaria.training.callbacks.ema import EMA, encoder_of, sampler_of
 from adversaria.training.callbacks.lookup import callback_of
 from adversaria.training.run_logger import run_loggers
 
@@ -117,9 +118,14 @@ class Evaluation(Callback):
             return
         self.step = trainer.global_step
         started = time.perf_counter()
-        with pl_module.clock.paused(), evaluating(sampler_of(trainer)) as network:
+        encoding = encoder_of(trainer)
+        with (
+            pl_module.clock.paused(),
+            evaluating(sampler_of(trainer)) as network,
+            nullcontext() if encoding is None else evaluating(encoding) as encoder,
+        ):
             inputs = pl_module.inputs(pl_module.datamodule, seed=self.seed)
-            draw = Draw(network, pl_module.device, inputs, pl_module.condition)
+            draw = Draw(network, pl_module.device, inputs, pl_module.condition, encoder)
             scores = {name: metrics.evaluate(draw, pl_module.device) for name, metrics in self.metrics.items()}
         refuse_equal_scores(scores)
         self.scores_of = {name: list(each) for name, each in scores.items()}

@@ -35,6 +35,9 @@ from adversaria.training.callbacks.statistics import Statistics
 
 log = logging.getLogger("adversaria")
 
+#: what the training step itself says of its health
+_LOGGED = ("logits/", "loss/", "reconstruction/")
+
 
 class Health(Callback):
     """Takes a reading every ``every_n_steps`` generator updates and shows it to the detectors.
@@ -144,7 +147,7 @@ class Health(Callback):
             reading = self._read(trainer, pl_module)
             pl_module.log_values(reading)
             latest = self._statistics.latest if self._statistics is not None else {}
-            logged = {name: value for name, value in latest.items() if name.startswith(("logits/", "loss/"))}
+            logged = {name: value for name, value in latest.items() if name.startswith(_LOGGED)}
             self._examine({**logged, **reading, "step": float(trainer.global_step)})
 
     def on_validation_end(self, trainer: Trainer, pl_module: SteppedModule) -> None:

@@ -42,7 +42,8 @@ class WarmStart(Callback):
 
     Args:
         checkpoint: the folder of a run (its last checkpoint), or a checkpoint file; nothing in it is executed.
-        weights: of the generator: their average where the checkpoint has one (``ema``), or those last trained.
+        weights: of the generator and of an encoder: their average where the checkpoint has one (``ema``), or those last
+            trained.
         freeze_layers: how many layers of D with a weight matrix or a kernel, in the order in which an image passes
             them, are frozen; what follows them up to the next one, such as a normalisation, with them.
         trust: whose code the checkpoint's config may name, though none of it is built; the run gives it.
@@ -138,6 +139,8 @@ def _stored(checkpoint: Mapping[str, Any], system: SteppedModule, weights: Liter
     found: dict[str, Tensor] = dict(checkpoint["state_dict"])
     if weights == "ema" and checkpoint.get("ema") is not None:
         found |= {f"{system.sampler_name}.{name}": tensor for name, tensor in checkpoint["ema"].items()}
+    if weights == "ema" and system.encoder_name is not None and checkpoint.get("ema_encoder") is not None:
+        found |= {f"{system.encoder_name}.{name}": tensor for name, tensor in checkpoint["ema_encoder"].items()}
     return found
 
 
