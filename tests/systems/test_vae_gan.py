@@ -97,7 +97,7 @@ def test_gradients_and_losses_are_those_of_the_algorithm(make_config: Callable[.
     torch.testing.assert_close(fakes, torch.cat([x_tilde[:3], x_p]).detach())  # reconstructions, and of the prior
 
     def logits(x: Tensor) -> Tensor:
-        return system.discriminator(x).logits  # type: ignore[no-any-return]
+        return system.discriminator(x).logits
 
     d_loss = F.softplus(-logits(real)).mean() + F.softplus(logits(fakes)).mean()
     close(seen.gradients["discriminator"]["discriminator"], of(d_loss, system.discriminator))

@@ -172,7 +172,9 @@ class Sampler(DrawsInputs):
                 f"the samples have shape {list(samples.shape)}, and this model is for {list(self.spec.shape)}; give at "
                 "least one of these, [N, ...]"
             )
-        return torch.cat([function(part).float().cpu() for part in samples.split(self.block_size(batch_size))])
+        size = self.block_size(batch_size)
+        starts = range(0, len(samples), size)
+        return torch.cat([function(samples[start : start + size]).float().cpu() for start in starts])
 
     @property
     def edited_channels(self) -> int:

@@ -57,7 +57,7 @@ class GAN(SteppedModule):
             method ``check(gan)``.
     """
 
-    network_names = ("generator", "discriminator")
+    network_names: tuple[str, ...] = ("generator", "discriminator")
     #: whether the i-th fake is made for the label or condition of the i-th real
     pairs = False
 

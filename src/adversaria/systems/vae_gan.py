@@ -101,7 +101,7 @@ class VAEGAN(GAN):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One update of all three (Larsen et al. 2016, algorithm 1), in which D steps before the other two."""
         x, _ = self.begin_step(batch)  # X, [N, *shape]
-        optimizer_g, optimizer_e, optimizer_d = self.optimizers()  # type: ignore[attr-defined, misc]
+        optimizer_g, optimizer_e, optimizer_d = self.optimizers()  # type: ignore[attr-defined]
         decode, half = self.forwards["generator"], len(x) // 2
         values: dict[str, Tensor] = {}
 

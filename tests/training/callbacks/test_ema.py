@@ -57,23 +57,23 @@ def test_an_encoder_is_averaged_as_the_sampler_is_and_saved_beside_it() -> None:
     ema, system = EMA(half_life=None, decay=0.75), System(encodes=True)
     assert system.encoding is not None
     trainer: Any = SimpleNamespace(global_step=0)
-    ema.on_fit_start(trainer, system)  # type: ignore[arg-type]
+    ema.on_fit_start(trainer, system)
     start = system.encoding.weight.detach().clone()
     system.encoding.weight.data.normal_()
     system.updates = 1
-    ema.on_train_batch_end(trainer, system)  # type: ignore[arg-type]
+    ema.on_train_batch_end(trainer, system)
     assert ema.encoder is not None
     expected = 0.75 * start + 0.25 * system.encoding.weight.detach()
     torch.testing.assert_close(ema.encoder.weight, expected)
     saved: dict[str, Any] = {}
-    ema.on_save_checkpoint(trainer, system, saved)  # type: ignore[arg-type]
+    ema.on_save_checkpoint(trainer, system, saved)
     assert saved.keys() == {"ema", "ema_encoder"}
     again = EMA(half_life=None, decay=0.75)
-    again.on_load_checkpoint(trainer, system, saved)  # type: ignore[arg-type]
-    again.on_fit_start(trainer, system)  # type: ignore[arg-type]
+    again.on_load_checkpoint(trainer, system, saved)
+    again.on_fit_start(trainer, system)
     assert again.encoder is not None
     assert torch.equal(again.encoder.weight, ema.encoder.weight)
-    assert encoder_of(SimpleNamespace(callbacks=[again])) is again.encoder  # type: ignore[arg-type]
+    assert encoder_of(SimpleNamespace(callbacks=[again])) is again.encoder
 
 
 def test_after_one_half_life_half_of_the_start_is_left() -> None:

@@ -65,14 +65,15 @@ class Reconstruction:
     def evaluate(self, draw: Draw, device: torch.device) -> dict[str, float]:
         """The scores by name; none without an encoder. See `adversaria.evaluation.protocol.Metrics.evaluate`."""
         data = self._prepared()
-        if not isinstance(draw, Reconstructs) or not draw.encodes:
+        drawn: object = draw  # of what may draw some reconstruct
+        if not isinstance(drawn, Reconstructs) or not drawn.encodes:
             return Scores(missing={_ERROR: "what is scored has no encoder"})
         modality, names = data.spec.modality, [_ERROR, *([_KEPT] if self._network is not None else [])]
 
         def rows(start: int, stop: int) -> Tensor:
             stored, labels = data.batch(data.held_out, np.arange(start, stop))
             x = modality.decode(stored).to(device)
-            again = draw.reconstruct(x)
+            again = drawn.reconstruct(x)
             error = (modality.decode(modality.encode(again.nan_to_num())) - x).square().flatten(1).mean(1)
             columns = [error]
             if self._network is not None and labels is not None:
