@@ -49,7 +49,7 @@ def _write_images(drawn: Drawn, out: Path) -> None:
     digits = max(5, len(str(drawn.count - 1)))
     names = drawn.class_names
     i = 0
-    with _folder(out) as folder:
+    with filled_folder(out, _OURS) as folder:
         for block in drawn.blocks:
             for image in block:
                 label = "" if drawn.labels is None else f"_class{drawn.labels[i]}"
@@ -85,20 +85,24 @@ def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray[tuple[int, ...],
 
 
 @contextmanager
-def _folder(out: Path) -> Iterator[Path]:
+def filled_folder(out: Path, ours: re.Pattern[str]) -> Iterator[Path]:
     """A new folder to fill, which becomes ``out`` at the end of the block; after an error there is none.
 
-    Images of an earlier call make room for these; anything else there is left alone.
+    Files of an earlier call make room for these; anything else there is left alone.
+
+    Args:
+        out: the folder; those above it are made.
+        ours: what names of files of earlier calls look like.
 
     Raises:
         UserError: ``out`` is a file or a link, or holds files that no earlier call has written.
     """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UserError(f"out={shown(out)} is a file or a link; name a new folder")
-    if out.is_dir() and (other := next((f for f in out.iterdir() if not _OURS.fullmatch(f.name)), None)):
+    if out.is_dir() and (other := next((f for f in out.iterdir() if not ours.fullmatch(f.name)), None)):
         raise UserError(
-            f"{shown(out)} holds other files ({shown(other.name)}), to which samples are never added; name a new folder"
-            " with out=..."
+            f"{shown(out)} holds other files ({shown(other.name)}), to which nothing is ever added; name a new folder "
+            "with out=..."
         )
     fresh, old = (out.with_name(f".{out.name}.{token_hex(8)}.{what}") for what in ("tmp", "old"))
     fresh.mkdir(parents=True)
