@@ -27,7 +27,7 @@ class Draw:
 
     def __init__(self, network: nn.Module, device: torch.device, inputs: Inputs) -> None:
         self.network, self.device, self.inputs = network, device, inputs
-        self._dtype = _dtype_of(network)
+        self._dtype = dtype_of(network)
 
     @torch.no_grad()
     def __call__(self, start: int, stop: int) -> Batch:
@@ -74,7 +74,7 @@ def traverse(
     def draw(n: int) -> Tensor:
         return prior.draw(n, torch.Generator().manual_seed(seed)).to(dtype)
 
-    dtype = _dtype_of(network)
+    dtype = dtype_of(network)
     pictures = {}
     for name, z in as_generator(network).traversals(spec.modality.columns, draw).items():
         rows, columns = z.shape[:2]
@@ -87,6 +87,6 @@ def traverse(
     return pictures
 
 
-def _dtype_of(network: nn.Module) -> torch.dtype:
+def dtype_of(network: nn.Module) -> torch.dtype:
     """That of the weights; float32 where there are none."""
     return next((p.dtype for p in network.parameters()), torch.float32)

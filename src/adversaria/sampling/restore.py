@@ -1,4 +1,4 @@
-"""A sampler out of a checkpoint: nothing is built but the network that is sampled from, and that only where it fits.
+"""Networks out of a checkpoint: for samples that which they are taken from alone, and each only where it fits the file.
 
 A checkpoint is a file from anywhere. Its config may name networks, distributions of latents and reparametrisations;
 data, callbacks, loggers and metrics in it are not even looked at.
@@ -6,7 +6,8 @@ data, callbacks, loggers and metrics in it are not even looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -58,8 +59,39 @@ def restore_sampler(checkpoint: Mapping[str, Any], spec: DataSpec, *, raw: bool,
     Raises:
         UserError: the config names what no sampler is made of, or its network and the weights do not fit.
     """
-    try:
+    with _fitting():
         return _restored(checkpoint, spec, raw, packages)
+
+
+def restore_discriminator(checkpoint: Mapping[str, Any], spec: DataSpec, packages: Sequence[str]) -> nn.Module | None:
+    """The discriminator that a checkpoint's config describes, as it was trained, on the CPU.
+
+    Args:
+        checkpoint: as `read_checkpoint` gives it.
+        spec: of the samples.
+        packages: of the user's own, which the config may name.
+
+    Returns:
+        The network, which has no average; None for a model without one, such as a VAE.
+
+    Raises:
+        UserError: as `restore_sampler`.
+    """
+    config, trust, name = checkpoint["config"], Trust(packages, EVERYTHING), "discriminator"
+    model = _node(config, "model")
+    if not model.get(name):
+        return None
+    with _fitting():
+        check_objective(config, packages)
+        tensors = _below(checkpoint["state_dict"], name)
+        return _filled(config, model, name, spec, trust, tensors)
+
+
+@contextlib.contextmanager
+def _fitting() -> Iterator[None]:
+    """Whatever is raised in the block becomes a `UserError`."""
+    try:
+        yield
     except UserError:
         raise
     except Exception as error:  # values that are allowed one by one may be none that a network can be built with
@@ -74,16 +106,24 @@ def _restored(checkpoint: Mapping[str, Any], spec: DataSpec, raw: bool, packages
     average = None if raw else checkpoint.get("ema")
     trained = _below(checkpoint["state_dict"], name)
     tensors = trained if average is None else average
-    with torch.device("meta"), _Unfilled():
-        outline = _network(config, model, name, spec, trust)
-    _refuse_others(outline, trained)
-    _refuse_others(outline, tensors)
-    network = _network(config, model, name, spec, trust)
-    network.load_state_dict(tensors)
-    iterate_together(network)
+    network = _filled(config, model, name, spec, trust, trained, tensors)
     latent = construct(model["latent"], "model.latent", trust) if model.get("latent") else None
     pairing = construct(model["pairing"], "model.pairing", trust) if model.get("pairing") else None
     return Restored(network, Prior.of(network, latent), pairing, "raw" if average is None else "ema")
+
+
+def _filled(
+    config: Plain, model: Plain, name: str, spec: DataSpec, trust: Trust, *candidates: Mapping[str, Tensor]
+) -> nn.Module:
+    """The network ``name`` with the last of ``candidates`` for its tensors; made only if all of them fit it."""
+    with torch.device("meta"), _Unfilled():
+        outline = _network(config, model, name, spec, trust)
+    for tensors in candidates:
+        _refuse_others(outline, tensors)
+    network = _network(config, model, name, spec, trust)
+    network.load_state_dict(candidates[-1])
+    iterate_together(network)
+    return network
 
 
 def check_objective(config: Plain, packages: Sequence[str]) -> None:
