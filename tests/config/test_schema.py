@@ -180,7 +180,7 @@ def test_every_field_states_its_range_and_refuses_bad_values_by_its_path(fields:
     assert refused > 4 * len(fields)
 
 
-@pytest.mark.parametrize("command", ["train", "sample", "evaluate", "compare", "doctor", "cache"])
+@pytest.mark.parametrize("command", ["train", "sample", "invert", "evaluate", "compare", "doctor", "cache"])
 def test_fields_at_the_top_are_checked_as_well(command: str, make_config: Callable[..., Any]) -> None:
     import hydra
     from hydra.core.global_hydra import GlobalHydra

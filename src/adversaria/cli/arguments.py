@@ -28,7 +28,7 @@ _WITH_VALUE = {
 _MULTIRUN = ("-m", "--multirun")
 #: keys whose values are paths
 _PATHS = re.compile(
-    r"run_dir|sweep_dir|checkpoint|images|reference|out|runs|callbacks\.warm_start\.checkpoint|(.+\.)?(root|cache_dir)"
+    r"run_dir|sweep_dir|checkpoint|images|latents|reference|out|runs|callbacks\.warm_start\.checkpoint|(.+\.)?(root|cache_dir)"
 )
 _KEY_AND_VALUE = re.compile(r"(?P<sign>[+~]*)(?P<key>[^\s=]+)=(?P<value>.*)", re.DOTALL)
 

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
     from adversaria.core.modality import Drawn, Writer
     from adversaria.core.types import DataSpec
+    from adversaria.sampling.latents import Latents
     from adversaria.sampling.sampler import Sampler
 
 log = logging.getLogger("adversaria")
 
+_DEFAULT_COUNT = 64
 #: numbers in the samples of a picture, beyond which no viewer opens it
 _LARGEST_PICTURE = 2**27
 #: what says nothing where pictures are edited
-_OF_LATENTS = ("format", "labels", "interpolate", "traverse", "truncation", "standing")
+_OF_LATENTS = ("count", "format", "labels", "latents", "interpolate", "traverse", "truncation", "standing")
 #: a grid has a column for each class if there are no more
 _MOST_COLUMNS = 12
 
@@ -42,6 +44,7 @@ def job(config: Plain) -> int:
     """Loads the sampler, draws, writes."""
     _check(config)
     from adversaria.runs.folder import find_checkpoint, results_folder
+    from adversaria.sampling.latents import read_latents
     from adversaria.sampling.sampler import load
 
     checkpoint = find_checkpoint(config["checkpoint"])
@@ -50,12 +53,14 @@ def job(config: Plain) -> int:
     sampler = load(checkpoint, raw=config["raw"], trust=config["trust"])
     if config["images"] is not None or sampler.translates:
         return _edit(sampler, config, folder, checkpoint)
+    latents = None if config["latents"] is None else read_latents(config["latents"])
+    config["count"] = config["count"] or _count(config, latents)
     writer = _writer(sampler.spec, config["format"])
     if config["standing"] is not None:
         sampler.use_standing_statistics(config["standing"], seed=config["seed"], truncation=config["truncation"])
-    name = f"{default_name(checkpoint, sampler, config)}{writer.suffix}"
+    name = f"{default_name(checkpoint, sampler, config, latents)}{writer.suffix}"
     out = Path(config["out"] or folder / "generated" / name).expanduser()
-    drawn = _drawn(sampler, config)
+    drawn = _drawn(sampler, config, latents)
     check_room(writer, drawn.count, sampler.spec, out)
     out.parent.mkdir(parents=True, exist_ok=True)
     writer.write(drawn, out)
@@ -92,7 +97,14 @@ def _edit(sampler: Sampler, config: Plain, folder: Path, checkpoint: Path) -> in
     return 0
 
 
-def default_name(checkpoint: Path, sampler: Sampler, config: Plain) -> str:
+def _count(config: Plain, latents: Latents | None) -> int:
+    """How many samples, or paths, where nobody has said."""
+    if latents is None:
+        return _DEFAULT_COUNT
+    return len(latents) if config["interpolate"] is None else max(1, len(latents) // 2)
+
+
+def default_name(checkpoint: Path, sampler: Sampler, config: Plain, latents: Latents | None = None) -> str:
     """The name of a file that says all that its samples depend on, so that other samples have another one."""
     parts = [f"{checkpoint.stem}{sampler.generator_updates}", sampler.weights, f"seed{config['seed']}"]
     parts.append(str(config["count"]))
@@ -102,6 +114,8 @@ def default_name(checkpoint: Path, sampler: Sampler, config: Plain) -> str:
     for key in ("truncation", "standing", "interpolate", "traverse"):
         if config[key] is not None:
             parts.append(f"{key}-{config[key]}")
+    if latents is not None:
+        parts.append(f"latents-{latents.digest()}")
     name = "_".join(as_file_name(part, 60) for part in parts)
     exact = hashlib.sha256(repr(parts).encode("utf-8", "backslashreplace")).hexdigest()[:8]
     return name if name == "_".join(parts) and len(name) <= 120 else f"{name[:110]}_{exact}"
@@ -156,12 +170,15 @@ def _check_picture(count: int, spec: DataSpec) -> None:
         )
 
 
-def _drawn(sampler: Sampler, config: Plain) -> Drawn:
+def _drawn(sampler: Sampler, config: Plain, latents: Latents | None) -> Drawn:
     """What is to be drawn, as an iterator over blocks: nothing is drawn yet but pictures of a bounded size."""
     from adversaria.core.modality import Drawn
 
     options: dict[str, Any] = {key: config[key] for key in ("seed", "labels")}
     turns, spec, count = sampler.labels(config["labels"]), sampler.spec, config["count"]
+    if latents is not None:
+        latents = latents.labelled(None if config["labels"] is None else turns)
+        turns = None if latents.labels is None else latents.labels.tolist()
     if config["traverse"] is not None or config["interpolate"] is not None:
         if config["traverse"] is not None:
             rows = sampler.traverse(config["traverse"], **options)
@@ -169,21 +186,23 @@ def _drawn(sampler: Sampler, config: Plain) -> Drawn:
         else:
             columns = config["interpolate"]
             _check_picture(count * columns, spec)  # all of it is drawn at once
-            samples = sampler.interpolate(count, columns, truncation=config["truncation"], **options)
+            samples = sampler.interpolate(count, columns, truncation=config["truncation"], given=latents, **options)
+            turns = turns if latents is None or turns is None else [turns[2 * i % len(turns)] for i in range(count)]
         labels = None if turns is None else [turns[i // columns % len(turns)] for i in range(len(samples))]
         return Drawn(len(samples), [spec.modality.encode(samples)], labels, spec.class_names, columns)
     labels = None if turns is None else [turns[i % len(turns)] for i in range(count)] if count < 2**24 else turns
     across, captions = None, None
     if turns is not None and len(turns) <= min(count, _MOST_COLUMNS) and spec.class_names:
         across, captions = len(turns), [sampler.class_name(label) or str(label) for label in turns]
-    return Drawn(count, _blocks(sampler, config), labels, spec.class_names, across, captions)
+    return Drawn(count, _blocks(sampler, config, latents), labels, spec.class_names, across, captions)
 
 
-def _blocks(sampler: Sampler, config: Plain) -> Iterator[Tensor]:
+def _blocks(sampler: Sampler, config: Plain, latents: Latents | None) -> Iterator[Tensor]:
     """The samples in their order, as they are stored, with a bar that shows how far they are."""
     from tqdm import tqdm
 
-    draw = sampler.draw(seed=config["seed"], labels=config["labels"], truncation=config["truncation"])
+    options: dict[str, Any] = {key: config[key] for key in ("seed", "labels", "truncation")}
+    draw = sampler.draw(given=latents, **options)
     count, size = config["count"], sampler.block_size(config["batch_size"])
     with tqdm(total=count, unit="sample", disable=None, leave=False) as bar:
         for start in range(0, count, size):
@@ -195,8 +214,8 @@ def _blocks(sampler: Sampler, config: Plain) -> Iterator[Tensor]:
 def _check(config: Plain) -> None:
     """Raises UserError for values that have no meaning, before torch is imported."""
     check_fields("sample", config)
-    for key in ("interpolate", "truncation"):
+    for key in ("interpolate", "truncation", "latents"):
         if config["traverse"] is not None and config[key] is not None:
             raise UserError(
-                f"traverse={shown(config['traverse'])} and {key}={config[key]} are two pictures; choose one"
+                f"traverse={shown(config['traverse'])} and {key}={shown(config[key])} are two pictures; choose one"
             )

@@ -14,7 +14,7 @@ from adversaria.config.overrides import parse
 from adversaria.config.plain import COMPILE, Plain, conf_dir, near
 from adversaria.config.schema import refuse_misfit
 from adversaria.core.errors import UserError
-from adversaria.core.ranges import Between, Count, Length, Positive, Seed
+from adversaria.core.ranges import Amount, Between, Count, Length, NonNegative, Positive, Seed
 from adversaria.core.text import shown
 
 #: of a group: one choice that must be there, one that may be empty or missing, or several under names
@@ -37,7 +37,8 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
     },
     "sample": {
         "checkpoint": str,
-        "count": Count,
+        "count": Count | None,
+        "latents": str | None,
         "seed": Seed,
         "format": str | None,
         "labels": Class | str | list[Class | str] | None,
@@ -59,6 +60,26 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
         "seed": Seed,
         "raw": bool,
         "standing": Annotated[int, Between(1, 100_000)] | None,
+    },
+    "invert": {
+        **dict.fromkeys(("checkpoint", "images"), str),
+        "count": Count | None,
+        "labels": Class | str | list[Class | str] | None,
+        "space": Literal["z", "w"] | None,
+        "starts": Annotated[int, Between(1, 2**20)],
+        "keep": Annotated[int, Between(1, 2**10)],
+        "steps": Amount,
+        "lr": Positive,
+        **dict.fromkeys(("features", "prior"), NonNegative),
+        "interpolate": Annotated[int, Between(2, 1000)] | None,
+        "directions": list[Literal["labels", "sefa"]],
+        "sefa_count": Annotated[int, Between(1, 2**10)],
+        "reach": Positive,
+        "columns": Annotated[int, Between(2, 1000)],
+        "seed": Seed,
+        "raw": bool,
+        "batch_size": Annotated[int, Between(1, 2**20)],
+        "out": str | None,
     },
     "cache": {"cache_dir": str | None, "remove": str | list[str] | None},
     "compare": {"runs": str | Annotated[list[str], Length(1, 2**16)], "out": str | None, "strict": bool},

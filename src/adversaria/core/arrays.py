@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,6 +76,32 @@ def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     if content_hash(arrays) != expected:
         raise BadFile(f"{path} was changed after it was written")
     return arrays, about
+
+
+def stated_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
+    """How many bytes an array of an .npz says it has, none of which is read.
+
+    Raises:
+        ValueError: it is no array, or its file holds another number of bytes.
+    """
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        nbytes = math.prod(shape) * dtype.itemsize
+        if nbytes != info.file_size - file.tell():
+            raise ValueError(f"{info.filename} states {nbytes:,} bytes and holds {info.file_size - file.tell():,}")
+    return nbytes
+
+
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """An array of an .npz; ask `stated_bytes` first whether there is memory for it.
+
+    Raises:
+        ValueError: it is no array, or holds objects, which could run code.
+    """
+    with archive.open(info) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def cached(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -49,7 +49,7 @@ def _write_images(drawn: Drawn, out: Path) -> None:
     digits = max(5, len(str(drawn.count - 1)))
     names = drawn.class_names
     i = 0
-    with _folder(out) as folder:
+    with filled_folder(out, not_named(_OURS)) as folder:
         for block in drawn.blocks:
             for image in block:
                 label = "" if drawn.labels is None else f"_class{drawn.labels[i]}"
@@ -84,21 +84,30 @@ def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray[tuple[int, ...],
         npy.write_array(member, array, allow_pickle=False)
 
 
+def not_named(ours: re.Pattern[str]) -> Callable[[Path], Iterable[str]]:
+    """For `filled_folder`: everything is another's that is not named so."""
+    return lambda folder: (file.name for file in folder.iterdir() if not ours.fullmatch(file.name))
+
+
 @contextmanager
-def _folder(out: Path) -> Iterator[Path]:
+def filled_folder(out: Path, others: Callable[[Path], Iterable[str]]) -> Iterator[Path]:
     """A new folder to fill, which becomes ``out`` at the end of the block; after an error there is none.
 
-    Images of an earlier call make room for these; anything else there is left alone.
+    Files of an earlier call make room for these; anything else there is left alone.
+
+    Args:
+        out: the folder; those above it are made.
+        others: names of what lies in a folder and is no file of an earlier call, as `not_named` gives them.
 
     Raises:
         UserError: ``out`` is a file or a link, or holds files that no earlier call has written.
     """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UserError(f"out={shown(out)} is a file or a link; name a new folder")
-    if out.is_dir() and (other := next((f for f in out.iterdir() if not _OURS.fullmatch(f.name)), None)):
+    if out.is_dir() and (other := next(iter(others(out)), None)):
         raise UserError(
-            f"{shown(out)} holds other files ({shown(other.name)}), to which samples are never added; name a new folder"
-            " with out=..."
+            f"{shown(out)} holds other files ({shown(other)}), to which nothing is ever added; name a new folder "
+            "with out=..."
         )
     fresh, old = (out.with_name(f".{out.name}.{token_hex(8)}.{what}") for what in ("tmp", "old"))
     fresh.mkdir(parents=True)

@@ -39,7 +39,7 @@ class Draw:
     ) -> None:
         self.network, self.device, self.inputs = network, device, inputs
         self.condition, self.encoder = condition, encoder
-        self._dtype = _dtype_of(network)
+        self._dtype = dtype_of(network)
 
     @torch.no_grad()
     def __call__(self, start: int, stop: int) -> Batch:
@@ -110,7 +110,7 @@ def traverse(
     def draw(n: int) -> Tensor:
         return prior.draw(n, torch.Generator().manual_seed(seed)).to(dtype)
 
-    dtype = _dtype_of(network)
+    dtype = dtype_of(network)
     pictures = {}
     for name, z in as_generator(network).traversals(spec.modality.columns, draw).items():
         rows, columns = z.shape[:2]
@@ -123,6 +123,6 @@ def traverse(
     return pictures
 
 
-def _dtype_of(network: nn.Module) -> torch.dtype:
+def dtype_of(network: nn.Module) -> torch.dtype:
     """That of the weights; float32 where there are none."""
     return next((p.dtype for p in network.parameters()), torch.float32)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +19,7 @@ from adversaria.core.files import read_text, write_text
 from adversaria.core.text import shown
 from adversaria.data.archives.tree import open_tree
 from adversaria.data.images import pixels
+from adversaria.modalities.files import filled_folder
 from adversaria.modalities.pictures import captioned, save_picture
 
 if TYPE_CHECKING:
@@ -65,7 +63,10 @@ def edit_folder(sampler: Sampler, images: Path, out: Path, *, degrade: bool = Fa
     targets = _targets(names)
     shown_edits: list[Edit] = []
     done = 0
-    with _new_folder(out) as folder, tqdm(total=len(names), unit="picture", disable=None, leave=False) as bar:
+    with (
+        filled_folder(out, _others) as folder,
+        tqdm(total=len(names), unit="picture", disable=None, leave=False) as bar,
+    ):
         for number, file in enumerate(sorted(tree.files(set(names)), key=lambda file: file.name)):
             try:
                 picture, known = read(file.read(), sampler.edited_channels)
@@ -124,40 +125,13 @@ def _targets(names: list[str]) -> dict[str, str]:
     return {name: f"{name}.png" if stem in taken else f"{stem}.png" for name, stem in zip(names, stems, strict=True)}
 
 
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A new folder to fill, which becomes ``out`` at the end of the block; after an error there is none.
-
-    Raises:
-        UserError: ``out`` is a file or a link, or holds what no earlier call has written.
-    """
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UserError(f"out={shown(out)} is a file or a link; name a new folder")
-    if out.is_dir() and (other := _foreign(out)):
-        raise UserError(f"{shown(out)} holds other files ({shown(other)}); name a new folder with out=...")
-    fresh, old = (out.with_name(f".{out.name}.{token_hex(8)}.{what}") for what in ("tmp", "old"))
-    fresh.mkdir(parents=True)
-    try:
-        yield fresh
-        if out.is_dir():
-            out.rename(old)
-        fresh.rename(out)
-    except OSError as error:
-        error.filename = str(out)  # nobody knows the other name
-        raise
-    finally:
-        for left in (fresh, old):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _foreign(folder: Path) -> str | None:
-    """The name of something in ``folder`` that no earlier call says it has written."""
+def _others(folder: Path) -> Iterator[str]:
+    """What lies in ``folder`` and no earlier call says it has written."""
     try:
         files = json.loads(read_text(folder / _RECORD))["files"]
         ours = {*map(str, files), _RECORD}
     except (OSError, UserError, ValueError, TypeError, KeyError):
         ours = set()
-    there = (
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
-    )
-    return next((name for name in there if name not in ours), None)
+    there = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    names = (path.relative_to(folder).as_posix() for path in there)
+    return (name for name in names if name not in ours)

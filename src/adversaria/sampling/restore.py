@@ -1,4 +1,4 @@
-"""A sampler out of a checkpoint: nothing is built but the network that is sampled from, and that only where it fits.
+"""Networks out of a checkpoint: for samples that which they are taken from alone, and each only where it fits the file.
 
 A checkpoint is a file from anywhere. Its config may name networks, distributions of latents and reparametrisations;
 data, callbacks, loggers and metrics in it are not even looked at.
@@ -7,7 +7,7 @@ data, callbacks, loggers and metrics in it are not even looked at.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -60,8 +60,39 @@ def restore_sampler(checkpoint: Mapping[str, Any], spec: DataSpec, *, raw: bool,
     Raises:
         UserError: the config names what no sampler is made of, or its network and the weights do not fit.
     """
-    try:
+    with _fitting():
         return _restored(checkpoint, spec, raw, packages)
+
+
+def restore_discriminator(checkpoint: Mapping[str, Any], spec: DataSpec, packages: Sequence[str]) -> nn.Module | None:
+    """The discriminator that a checkpoint's config describes, as it was trained, on the CPU.
+
+    Args:
+        checkpoint: as `read_checkpoint` gives it.
+        spec: of the samples.
+        packages: of the user's own, which the config may name.
+
+    Returns:
+        The network, which has no average; None for a model without one, such as a VAE.
+
+    Raises:
+        UserError: as `restore_sampler`.
+    """
+    config, trust, name = checkpoint["config"], Trust(packages, EVERYTHING), "discriminator"
+    model = _node(config, "model")
+    if not model.get(name):
+        return None
+    with _fitting():
+        check_objective(config, packages)
+        tensors = _below(checkpoint["state_dict"], name)
+        return _filled(config, model[name], name, spec, trust, tensors)
+
+
+@contextlib.contextmanager
+def _fitting() -> Iterator[None]:
+    """Whatever is raised in the block becomes a `UserError`."""
+    try:
+        yield
     except UserError:
         raise
     except Exception as error:  # values that are allowed one by one may be none that a network can be built with
@@ -77,15 +108,7 @@ def _restored(checkpoint: Mapping[str, Any], spec: DataSpec, raw: bool, packages
 
     def loaded(name: str, node: Any, average: Mapping[str, Tensor] | None) -> nn.Module:
         trained = _below(checkpoint["state_dict"], name)
-        tensors = trained if average is None else average
-        with torch.device("meta"), _Unfilled():
-            outline = _network(config, node, name, spec, trust)
-        _refuse_others(outline, trained)
-        _refuse_others(outline, tensors)
-        network = _network(config, node, name, spec, trust)
-        network.load_state_dict(tensors)
-        iterate_together(network)
-        return network
+        return _filled(config, node, name, spec, trust, trained, trained if average is None else average)
 
     network = loaded(system.sampler_name, model.get(system.sampler_name), average)
     latent = construct(model["latent"], "model.latent", trust) if model.get("latent") else None
@@ -95,6 +118,20 @@ def _restored(checkpoint: Mapping[str, Any], spec: DataSpec, raw: bool, packages
         node = _made_now(model.get(system.encoder_name), latent_dim=prior.latent_dim)
         encoder = loaded(system.encoder_name, node, None if raw else checkpoint.get("ema_encoder"))
     return Restored(network, prior, pairing, "raw" if average is None else "ema", encoder)
+
+
+def _filled(
+    config: Plain, node: Any, name: str, spec: DataSpec, trust: Trust, *candidates: Mapping[str, Tensor]
+) -> nn.Module:
+    """The network of ``node`` with the last of ``candidates`` for its tensors; made only if all of them fit it."""
+    with torch.device("meta"), _Unfilled():
+        outline = _network(config, node, name, spec, trust)
+    for tensors in candidates:
+        _refuse_others(outline, tensors)
+    network = _network(config, node, name, spec, trust)
+    network.load_state_dict(candidates[-1])
+    iterate_together(network)
+    return network
 
 
 def check_objective(config: Plain, packages: Sequence[str]) -> None:

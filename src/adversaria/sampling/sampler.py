@@ -27,6 +27,7 @@ from adversaria.nn.layers.batch_norm import RUNNING
 from adversaria.nn.network import as_generator
 from adversaria.runs.checkpoints import read_checkpoint
 from adversaria.sampling.draw import Draw, traverse
+from adversaria.sampling.latents import Latents, Space
 from adversaria.sampling.restore import restore_sampler
 from adversaria.sampling.tiles import tiled
 from adversaria.systems.parts import DrawsInputs
@@ -115,7 +116,7 @@ class Sampler(DrawsInputs):
         labels: Labels = None,
         truncation: float | None = None,
         batch_size: int = 256,
-        given: Tensor | None = None,
+        given: Tensor | Latents | None = None,
     ) -> Tensor:
         """Draws samples; sample ``i`` depends on ``seed`` and ``i`` alone.
 
@@ -128,7 +129,9 @@ class Sampler(DrawsInputs):
                 network is built so (see `Draw`): more typical samples, less variety.
             batch_size: how many at a time.
             given: what stands in place of drawn latents ``[N, latent_dim]``, or the conditions ``[N,
-                *condition.shape]`` of a model that edits, as networks see them; beyond the last they begin again.
+                *condition.shape]`` of a model that edits, as networks see them; or latents of pictures (see
+                `adversaria.sampling.latents`), whose own labels count unless there are ``labels``. Beyond the last they
+                begin again.
 
         Returns:
             float32 ``[count, *spec.shape]`` in ``spec.value_range``, on the CPU.
@@ -238,11 +241,17 @@ class Sampler(DrawsInputs):
         seed: int = 0,
         labels: Labels = None,
         truncation: float | None = None,
+        given: Latents | None = None,
     ) -> Tensor:
         """``rows`` paths of ``steps`` samples, each from one latent to another along a great circle.
 
         White (2016, "Sampling Generative Networks"): on the way between two normal latents the straight line passes
-        through lengths that the prior never has.
+        through lengths that the prior never has. Styles have no such lengths, and their paths are straight.
+
+        Args:
+            rows, steps: how many.
+            seed, labels, truncation: as for `sample`.
+            given: the ends in place of drawn latents, two for each path; a path has the class of its beginning.
 
         Returns:
             float32 ``[rows * steps, *spec.shape]``, row after row, on the CPU.
@@ -254,15 +263,15 @@ class Sampler(DrawsInputs):
             raise UserError(
                 f"interpolate={steps} with count={rows}: a path takes at least 2 steps, a picture at least 1 path"
             )
-        draw = self.draw(seed=seed, labels=labels, truncation=truncation)
+        draw = self.draw(seed=seed, labels=labels, truncation=truncation, given=given)
         z, y = draw.inputs(0, 2 * rows)
         start, end = z[0::2].unsqueeze(1), z[1::2].unsqueeze(1)  # [rows, 1, latent_dim]
         t = torch.linspace(0, 1, steps).view(1, steps, 1)
-        cosine = nn.functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1).unsqueeze(-1)
-        angle = cosine.acos().clamp(min=1e-6)
-        path = (((1 - t) * angle).sin() * start + (t * angle).sin() * end) / angle.sin()
-        path_labels = None if y is None else y[:rows].repeat_interleave(steps)
-        path = path.flatten(0, 1)
+        straight = given is not None and given.space == "w"
+        path = (start.lerp(end, t) if straight else _along_a_circle(start, end, t)).flatten(0, 1)
+        if y is not None:
+            y = y[:rows] if given is None else y[0::2]
+        path_labels = None if y is None else y.repeat_interleave(steps)
         starts = range(0, len(path), BLOCK)
         with evaluating(self.network):
             parts = [
@@ -297,9 +306,15 @@ class Sampler(DrawsInputs):
         seed: int = 0,
         labels: Labels = None,
         truncation: float | None = None,
-        given: Tensor | None = None,
+        given: Tensor | Latents | None = None,
     ) -> Draw:
         """The stream of samples that `sample` takes the first ``count`` of."""
+        if isinstance(given, Latents):
+            if truncation is not None:
+                raise UserError(
+                    f"truncation={truncation} is about latents that are drawn, and these are given; leave it out"
+                )
+            return Space(self, given.space).draw(given.labelled(None if labels is None else self.labels(labels)))
         inputs = self.inputs(given=given, seed=seed, labels=self.labels(labels), truncation=truncation)
         return Draw(self.network, self.device, inputs, self.condition, self.encoder)
 
@@ -357,6 +372,13 @@ class Sampler(DrawsInputs):
         return numbers + (f" ({', '.join(names[:12])}{', ...' if len(names) > 12 else ''})" if names else "")
 
 
+def _along_a_circle(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    """``[rows, steps, D]`` between latents ``[rows, 1, D]``, at shares ``t [1, steps, 1]`` of the angle between."""
+    cosine = nn.functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1).unsqueeze(-1)
+    angle = cosine.acos().clamp(min=1e-6)
+    return (((1 - t) * angle).sin() * start + (t * angle).sin() * end) / angle.sin()
+
+
 def load(
     path: str | Path, *, raw: bool = False, trust: Sequence[str] = (), device: str | torch.device | None = None
 ) -> Sampler:
@@ -372,8 +394,16 @@ def load(
         UserError: nothing there, cut off, of another format, its config names code that is not trusted, or there is no
             such device or not enough memory.
     """
+    with told({}):
+        return Sampler(read_checkpoint(path), raw=raw, trust=trust, device=chosen_device(device))
+
+
+def chosen_device(device: str | torch.device | None = None) -> torch.device:
+    """``device``; by default CUDA where there is one.
+
+    Raises:
+        UserError: there is no such device.
+    """
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with blamed(f"device={chosen}", {}):
-        place = torch.empty(0, device=chosen).device
-    with told({}):
-        return Sampler(read_checkpoint(path), raw=raw, trust=trust, device=place)
+        return torch.empty(0, device=chosen).device

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,18 +10,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from adversaria.core.arrays import read_member, stated_bytes
 from adversaria.core.errors import UserError
 from adversaria.core.machine import memory_limit
+from adversaria.core.ranges import Side, Width
 from adversaria.core.text import as_file_name, shown
 from adversaria.core.types import DataSpec
 from adversaria.data.images.doubts import doubts
 from adversaria.data.images.folder import ImageFolder
 from adversaria.data.images.labels import LARGEST_CLASS
-from adversaria.data.images.pixels import Pixels
+from adversaria.data.images.pixels import Pixels, fit, pixels
 from adversaria.data.module import DataModule, Loaded
 from adversaria.data.storage import Split
-from adversaria.modalities.image import Image
+from adversaria.modalities import Image as ImageModality
 
 #: names of the images' and of the labels' array in a .npz, ours first, then those that NumPy gives nameless ones
 _IMAGES, _LABELS = ("images", "samples", "arr_0"), ("labels", "arr_1")
@@ -37,11 +39,13 @@ class ImageArrays(DataModule):
     Args:
         name: for reports and fingerprints.
         root: the file.
+        size: to which the largest centred square of each is resized; None: as they are.
+        channels: 1 (grey) or 3 (RGB); None: as they are.
     """
 
-    def __init__(self, *, name: str, root: str) -> None:
+    def __init__(self, *, name: str, root: str, size: Side | None = None, channels: Width | None = None) -> None:
         super().__init__(name=name, batch_size=1, storage="memory", num_workers=0, seed=0)
-        self.root = Path(root).expanduser()
+        self.root, self.size, self.channels = Path(root).expanduser(), size, channels
         self._where = f"data.root={shown(self.root)}"
 
     def load(self) -> Loaded:
@@ -51,12 +55,12 @@ class ImageArrays(DataModule):
             UserError: it is missing, damaged, or holds no such images.
         """
         arrays = self._read()
-        images = self._channels_last(next((arrays[name] for name in _IMAGES if name in arrays), None))
+        images = self._fitted(self._channels_last(next((arrays[name] for name in _IMAGES if name in arrays), None)))
         labels = self._labels(next((arrays[name] for name in _LABELS if name in arrays), None), len(images))
         count, height, width, channels = images.shape
         classes = None if labels is None else [str(k) for k in range(int(labels.max()) + 1)]
         notes = doubts(Split(images, labels), classes)
-        spec = DataSpec((channels, height, width), None if classes is None else len(classes), Image())
+        spec = DataSpec((channels, height, width), None if classes is None else len(classes), ImageModality())
         digest = hashlib.sha256(images.tobytes())
         digest.update(b"" if labels is None else labels.tobytes())
         identity: dict[str, str | int] = {
@@ -65,7 +69,7 @@ class ImageArrays(DataModule):
             "count": count,
             "size": height if height == width else f"{height}x{width}",
             "channels": channels,
-            "fit": "resize",  # as of a folder whose images keep their size
+            "fit": "resize" if self.size is None else "crop",  # as of a folder
             "content": digest.hexdigest(),
         }
         return Loaded(spec, {"train": Split(images, labels)}, {"train": identity}, classes, notes)
@@ -90,20 +94,13 @@ class ImageArrays(DataModule):
 
     def _array(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
         limit = memory_limit() // 2
-        with archive.open(info) as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(file)
-            nbytes = math.prod(shape) * dtype.itemsize
-            if nbytes != info.file_size - file.tell():
-                raise ValueError(f"{info.filename} states {nbytes:,} bytes and holds {info.file_size - file.tell():,}")
+        nbytes = stated_bytes(archive, info)
         if nbytes > limit:
             raise UserError(
                 f"{self._where} unpacks to {nbytes / 2**30:,.1f} GiB, more than half of the memory "
                 f"({2 * limit / 2**30:,.1f} GiB): give a folder of images, or fewer"
             )
-        with archive.open(info) as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+        return read_member(archive, info)
 
     def _channels_last(self, images: NDArray[Any] | None) -> Pixels:
         """``[N, H, W, C]`` with C of 1 or 3."""
@@ -126,6 +123,14 @@ class ImageArrays(DataModule):
             )
         return np.ascontiguousarray(images)
 
+    def _fitted(self, images: Pixels) -> Pixels:
+        """``images [N, H, W, C]`` at the size and with the channels that are wanted."""
+        channels = self.channels or images.shape[3]
+        if (self.size, self.size, channels) in (images.shape[1:], (None, None, images.shape[3])):
+            return images
+        pictures = (Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image) for image in images)
+        return np.stack([pixels(fit(picture, self.size, "crop"), channels) for picture in pictures])
+
     def _labels(self, labels: NDArray[Any] | None, count: int) -> NDArray[np.int64] | None:
         if labels is None:
             return None
@@ -141,13 +146,17 @@ class ImageArrays(DataModule):
         return labels.astype(np.int64)
 
 
-def images_at(path: str, *, key: str, cache_dir: str | None = None) -> DataModule:
+def images_at(
+    path: str, *, key: str, cache_dir: str | None = None, size: int | None = None, channels: int | None = None
+) -> DataModule:
     """The images at ``path``, decoded as they are: all of one size, grey only if all are.
 
     Args:
         path: a folder, an archive, a .npy or a .npz.
         key: what the user wrote before the path, for messages.
         cache_dir: see `ImageData`.
+        size: to which the largest centred square of each is resized; None: as they are.
+        channels: 1 (grey) or 3 (RGB); None: as they are.
 
     Raises:
         UserError: nothing there, no images, images of several sizes, damaged files, and the like.
@@ -156,14 +165,14 @@ def images_at(path: str, *, key: str, cache_dir: str | None = None) -> DataModul
     stem = as_file_name(Path(path).resolve().name.partition(".")[0])
     name = f"{key}-{stem}"  # never that of a data set with its own classifier
     if Path(path).suffix in (".npy", ".npz"):
-        data = ImageArrays(name=name, root=path)
+        data = ImageArrays(name=name, root=path, size=size, channels=channels)
     else:
         data = ImageFolder(
             name=name,
             root=path,
-            size=None,
-            channels=None,
-            fit="resize",
+            size=size,
+            channels=channels,
+            fit="resize" if size is None else "crop",
             mirror=False,
             batch_size=1,
             storage="memory",
