@@ -68,6 +68,7 @@ def sampler_of(network: nn.Module, shape: tuple[int, ...] = (1, 4, 4), classes: 
     sampler.network = network.eval().requires_grad_(False)
     sampler.prior, sampler.spec = Prior.of(network), DataSpec(shape, classes, Image())
     sampler.conditional, sampler.pairing, sampler.device = classes is not None, None, torch.device("cpu")
+    sampler.encoder = None
     return sampler
 
 

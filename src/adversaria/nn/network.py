@@ -203,7 +203,7 @@ class _PlainDiscriminator(Discriminator):
 
     @property
     def stages(self) -> Sequence[nn.Module]:
-        return tuple(getattr(self.network, "stages", ()))
+        return tuple(_said(self.network, "stages", ()))
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Any:
         return self.network(x, labels)
