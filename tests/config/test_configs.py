@@ -38,6 +38,7 @@ NEEDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("data", "stacked_mnist"): ("data.count=100",),
     ("metrics", "modes"): ("data=ring8", "model=mlp"),
     ("metrics", "paired"): ("model=pix2pix", "pairing=denoise"),
+    ("metrics", "reconstruction"): ("model=vae_gan",),
     ("metrics", "stacked_modes"): ("data=stacked_mnist", "data.count=100"),
     ("trainer", "ddp"): ("trainer.devices=1", "trainer.strategy=auto"),
     ("trainer", "ddp_cpu"): ("trainer.devices=1", "trainer.strategy=auto"),
@@ -89,7 +90,7 @@ def overrides_for(group: str, name: str, class_folders: Path) -> list[str]:
     if group != "metrics":
         overrides.append("metrics=none")
     elif name != "none":
-        overrides.append("metrics.count=64")
+        overrides.append("metrics.limit=64" if name == "reconstruction" else "metrics.count=64")
     config = config_of(*overrides)
     if "root" in config["data"] and config["data"]["name"] != "digits":
         overrides += [f"data.root={two_sides(class_folders) if name in SIDES else class_folders}"]

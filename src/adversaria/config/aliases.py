@@ -83,6 +83,7 @@ DROPPED: Mapping[str, Any] = {"gradient_checkpointing": False}
 METRICS: Mapping[str, str] = {
     "adversaria.evaluation.metrics.ModeCoverage": "modes",
     "adversaria.evaluation.metrics.PairedMetrics": "paired",
+    "adversaria.evaluation.metrics.Reconstruction": "reconstruction",
     "adversaria.evaluation.metrics.StackedModes": "stacked_modes",
     "adversaria.features.CLIPExtractor": "clip",
     "adversaria.features.ClassifierExtractor": "classifier",
