@@ -63,6 +63,11 @@ AUTOENCODING = (
     "regulariser.r1.interval=3",
     "~metrics.reconstruction",
 )
+#: conditions with random holes, made inside the step
+EDITING = (
+    *("model=pix2pix", "pairing=inpaint", *IMAGES[1:4], "metrics=none"),
+    *("model.generator.width=4", "model.generator.depth=1", "model.discriminator.width=4"),
+)
 #: in float64, which a detour through float32 would round
 DOUBLE = ("model=dirac", *STUDIES)
 COMMON = (
@@ -124,6 +129,7 @@ def assert_same_end(a: Run, b: Run) -> None:
         (STATEFUL, 1, "device"),
         (STATEFUL, 2, "device"),
         (AUTOENCODING, 1, "device"),
+        (EDITING, 1, "device"),
         (DOUBLE, 1, "device"),
     ],
     ids=lambda value: value[0].split("=")[1] if isinstance(value, tuple) else str(value),

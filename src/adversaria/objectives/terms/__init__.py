@@ -7,6 +7,7 @@ from adversaria.objectives.terms.instance_noise import ExpectedInstanceNoise
 from adversaria.objectives.terms.lecam import LeCam
 from adversaria.objectives.terms.mutual_information import MutualInformation
 from adversaria.objectives.terms.path_length import PathLength
+from adversaria.objectives.terms.reconstruction import Reconstruction
 from adversaria.objectives.terms.weights import OrthogonalRegularisation, WeightDecay
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "MutualInformation",
     "OrthogonalRegularisation",
     "PathLength",
+    "Reconstruction",
     "WeightDecay",
 ]
