@@ -18,6 +18,7 @@ from lightning import Trainer
 PRIVATE = {
     "hydra._internal.core_plugins.file_config_source.FileConfigSource": "reading config files with old names",
     "hydra._internal.sources_registry.SourcesRegistry": "having Hydra read config files so",
+    "torch._foreach_mul_": "gradients of all weights times a number in one call",
     "torch._foreach_norm": "the norms of all weights in one call",
     "torch._foreach_div": "gradients relative to weights in one call",
     "torch._foreach_sub": "updates of all weights in one call",

@@ -59,7 +59,7 @@ def examined(run: Run) -> History:
 def test_every_detector_is_heard_unless_somebody_says_so(train_run: Train) -> None:
     run = train_run("plain", *SHORT)
     assert {"discriminator_won", "generator_collapse"} <= found(run)
-    assert len(examined(run).now.examination.detectors) == 7
+    assert len(examined(run).now.examination.detectors) == 8
     assert not run.detectors.exists()
 
 

@@ -394,8 +394,9 @@ def load(
         UserError: nothing there, cut off, of another format, its config names code that is not trusted, or there is no
             such device or not enough memory.
     """
+    place = chosen_device(device)
     with told({}):
-        return Sampler(read_checkpoint(path), raw=raw, trust=trust, device=chosen_device(device))
+        return Sampler(read_checkpoint(path), raw=raw, trust=trust, device=place)
 
 
 def chosen_device(device: str | torch.device | None = None) -> torch.device:

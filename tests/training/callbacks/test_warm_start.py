@@ -96,6 +96,8 @@ def test_what_depends_on_the_number_of_classes_stays_and_is_named(
 
 def test_singular_vectors_go_with_their_weight_or_not_at_all(tmp_path: Path) -> None:
     class System(nn.Module):
+        encoder_name = None
+
         def __init__(self, classes: int) -> None:
             super().__init__()
             self.generator, self.discriminator = nn.Linear(2, 3), spectral_norm(nn.Embedding(classes, 5))
